@@ -1,0 +1,20 @@
+"""The registry: name -> algorithm. A new algorithm is one file here and one line below."""
+
+from importlib import import_module
+
+ALGORITHMS = {
+    "lql": "lql.LQL",
+    "nc_lql": "nc_lql.NCLQL",
+    "diffusion_ql": "diffusion_ql.DiffusionQL",
+    "ppo": "ppo.PPO",
+    "sac": "sac.SAC",
+}
+
+
+def algorithm(name: str):
+    """The `Agent` subclass registered under `name`; imports its file only now.
+
+    Raises KeyError for a name that is not registered.
+    """
+    module, attribute = ALGORITHMS[name].split(".")
+    return getattr(import_module(f"algorithms.{module}"), attribute)

@@ -1,0 +1,40 @@
+"""The device of a run, and the only crossings between it and the host."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is CUDA where it is present and the CPU otherwise.
+
+    Raises ValueError for a name torch does not know and for a CUDA that is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"unknown device '{name}': auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device '{name}' asked for, but CUDA is not available here")
+    return device
+
+
+def generator_on(device: torch.device, seed: int) -> torch.Generator:
+    """A generator that draws on `device`; `meta` tensors have no values and take the CPU's."""
+    kind = "cpu" if device.type == "meta" else device
+    return torch.Generator(device=kind).manual_seed(seed)
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """A copy of a host array on the device: bool stays bool, all else becomes float32."""
+    dtype = torch.bool if array.dtype == np.bool_ else torch.float32
+    # `copy=True`: the environments reuse their buffers.
+    return torch.as_tensor(array).to(device=device, dtype=dtype, copy=True)
+
+
+def to_host(action: Tensor, flag: Tensor) -> tuple[np.ndarray, list[float]]:
+    """An action (n, action) and the latch's flag (2,), in one transfer."""
+    packed = torch.cat([action.detach().reshape(-1).to(flag.dtype), flag]).cpu().numpy()
+    return packed[:-2].astype(np.float32).reshape(tuple(action.shape)), packed[-2:].tolist()

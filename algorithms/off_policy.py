@@ -1,0 +1,72 @@
+"""What every method that learns from replay shares: warm-up, replay and updates owed."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from algorithms.agent import Agent, Metrics, Transition
+from algorithms.replay import Batch, Replay
+
+
+class OffPolicyAgent(Agent):
+    """Random actions for the warm-up, then `run.updates_per_step` updates a vector step.
+
+    A method writes `policy` (how it acts) and `update` (one update from a batch). Its configuration
+    has `replay_capacity` and `batch_size`.
+    """
+
+    def __init__(self, configuration, spaces, run, device, generators):
+        super().__init__(configuration, spaces, run, device, generators)
+        self.replay = Replay(
+            min(configuration.replay_capacity, run.transitions + run.environments),
+            spaces.observation_size,
+            spaces.action_size,
+            device,
+        )
+
+    @abstractmethod
+    def policy(self, observation: Tensor, explore: bool) -> Tensor:
+        """Actions (n, action) in [-1, 1]; draws from `generators['actions']` when exploring and
+        from `generators['evaluation']` otherwise."""
+
+    @abstractmethod
+    def update(self, batch: Batch) -> Metrics:
+        """One update; adds to `optimiser_steps` what its optimisers stepped, and shows losses and
+        gradient norms to `self.finite`."""
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, explore: bool) -> Tensor:
+        if explore and self.transitions < self.run.warm_up:
+            return self.uniform_action(observation.shape[0], self.generators["warm_up"])
+        return self.policy(observation, explore)
+
+    def uniform_action(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, action), uniform in the box."""
+        shape = (count, self.spaces.action_size)
+        return torch.rand(shape, generator=generator, device=self.device) * 2 - 1
+
+    def observe(self, transition: Transition) -> None:
+        self.replay.add(
+            Batch(
+                transition.observation,
+                transition.action,
+                transition.reward,
+                transition.terminated,
+                transition.next_observation,
+            )
+        )
+        self.transitions += transition.reward.shape[0]
+
+    def learn(self) -> Metrics:
+        if self.transitions <= self.run.warm_up:
+            return {}
+        history = []
+        for _ in range(self.run.updates_per_step):
+            batch = self.replay.sample(self.configuration.batch_size, self.generators["replay"])
+            history.append(self.update(batch))
+            self.updates += 1
+        return {
+            name: torch.stack([metrics[name].detach() for metrics in history]).mean()
+            for name in history[0]
+        }
