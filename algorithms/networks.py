@@ -9,14 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mish
 
-TRUNCATED_STANDARD_DEVIATION = 0.87962566103423978
-"""Standard deviation of a unit normal truncated at +-2; JAX divides it out, and so do we."""
-
 
 def truncated_normal_(weight: Tensor, fan_in: int, generator: torch.Generator) -> Tensor:
-    """Fill with a normal truncated at two of its own deviations, deviation 1 / sqrt(fan_in) after
-    truncation. The authors' library initialises so; torch's default is uniform and smaller."""
-    deviation = 1 / math.sqrt(fan_in) / TRUNCATED_STANDARD_DEVIATION
+    """Fill with draws of a normal of deviation 1 / sqrt(fan_in), cut off at two deviations: the
+    default of the library (Haiku) that the authors' code uses. Torch's own is uniform, smaller."""
+    deviation = 1 / math.sqrt(fan_in)
     return nn.init.trunc_normal_(
         weight, std=deviation, a=-2 * deviation, b=2 * deviation, generator=generator
     )
