@@ -38,3 +38,13 @@ def to_host(action: Tensor, flag: Tensor) -> tuple[np.ndarray, list[float]]:
     """An action (n, action) and the latch's flag (2,), in one transfer."""
     packed = torch.cat([action.detach().reshape(-1).to(flag.dtype), flag]).cpu().numpy()
     return packed[:-2].astype(np.float32).reshape(tuple(action.shape)), packed[-2:].tolist()
+
+
+def sampling_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the processor multiplies it natively, and float32 elsewhere."""
+    if precision == "auto":
+        native = device.type == "cuda" or (
+            device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        )
+        return torch.bfloat16 if native else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]

@@ -1,0 +1,258 @@
+"""NC-LQL: noise-conditioned Langevin Q-learning, after the paper's authors' code.
+
+Nothing is trained but twin critics Q_i(s, a, l), where l indexes a noise level sigma_l, coarse to
+fine. The finest level is the Q-function; a coarser one is Q as seen through Gaussian noise of
+deviation sigma_l on the action. Actions are drawn by annealed Langevin dynamics,
+
+    g    = grad_a [Q_1(s, a, l) + Q_2(s, a, l)],  divided by |g| + 1e-8,                       (1)
+    a   <- clip(a + (epsilon_l / 2) w g + sqrt(epsilon_l) z, -1, 1),    z ~ N(0, I),           (2)
+
+T steps at each level, epsilon_l = epsilon (sigma_l / sigma_L)^2, from a uniform in the box. Plain
+TD trains the finest level,
+
+    y    = c r + gamma (1 - terminated) min_i Qbar_i(s', a', L),   a' drawn with the online Q, (3)
+
+and the others regress on the mean of the twins at the clean action, before the TD step,
+
+    Q_i(s, a + sigma_l z, l)  ->  [Q_1(s, a, L) + Q_2(s, a, L)] / 2.                           (4)
+
+What (1) samples: with the division, the drift has length epsilon w / 2 whatever Q is, so Q and 8 Q
+give the same actions and the law is not exp(Q / tau) for any tau. Without it (the digest's form,
+`gradient='plain'`) the temperature is tau = 1 / (2 w) in scaled reward, since the twins are summed.
+Equations (1) to (4) are the authors' code; `paper/differences.md` says where the digest parts.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from algorithms.agent import Metrics, NamedNetwork
+from algorithms.compilation import compiled_for
+from algorithms.device import sampling_dtype
+from algorithms.langevin import (
+    Boundary,
+    Dynamics,
+    annealed_langevin,
+    annealed_step_sizes,
+    geometric_noise_levels,
+    langevin,
+)
+from algorithms.networks import Critics, polyak_update
+from algorithms.off_policy import OffPolicyAgent
+from algorithms.replay import Batch
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Hyperparameters of NC-LQL."""
+
+    hidden_width: int = 256
+    """Units of each hidden layer of a critic. Source: authors' code."""
+    hidden_layers: int = 3
+    """Hidden layers of a critic. Source: authors' code."""
+    batch_size: int = 256
+    """Transitions an update. Source: authors' code."""
+    replay_capacity: int = 1_000_000
+    """Transitions kept for replay. Source: authors' code."""
+    discount: float = 0.99
+    """gamma, in [0, 1). Source: authors' code."""
+    target_rate: float = 0.005
+    """Share of the online critics that enters the targets at each update. Source: authors' code."""
+    learning_rate: float = 1e-4
+    """Adam's step size. Source: authors' code."""
+    reward_scale: float = 0.2
+    """c, factor on the reward in the TD target. Source: authors' code."""
+    inverse_temperature: float = 500.0
+    """w = 1/tau, in units of 1 / scaled return. Source: authors' code."""
+    noise_levels: int = 10
+    """L, number of noise levels. Source: authors' code."""
+    largest_noise: float = 0.1
+    """sigma of the coarsest level, in half widths of the action box. Source: authors' code."""
+    smallest_noise: float = 0.001
+    """sigma of the finest level, in the same unit. Source: authors' code."""
+    steps_per_level: int = 2
+    """T, Langevin steps at each level. Source: authors' code."""
+    finest_step_size: float = 1e-4
+    """epsilon, step size at the finest level, in squared actions. Source: authors' code."""
+    gradient: Literal["normalised", "plain"] = "normalised"
+    """Whether (1) divides by the norm; 'plain' is the digest's. Source: authors' code."""
+    order: Literal["annealed", "reversed", "constant"] = "annealed"
+    """How the chain walks the levels; 'constant' stays at one. Source: authors' code."""
+    constant_level: int = 0
+    """Index of the level that order 'constant' stays at. Source: ours: read by that order alone."""
+    update_steps: Literal["separate", "joint"] = "separate"
+    """TD then smoothing, a step of Adam each, or one step on their sum (digest). Source: authors'
+    code."""
+    conditioning: bool = True
+    """False: no level input and no (4), the same ladder of steps. Source: authors' code."""
+    boundary: Boundary = "clip"
+    """What keeps the chain in the box. Source: authors' code."""
+    sampling_precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Precision of the chain's products in hidden layers; 'auto' is bfloat16 where the CPU has it.
+    Source: authors' code."""
+
+
+class ChainNoise(NamedTuple):
+    """All that one annealed chain draws."""
+
+    initial: Tensor
+    """(batch, action), uniform in the box."""
+    steps: Tensor
+    """(L, T, batch, action), standard normal."""
+
+
+class UpdateNoise(NamedTuple):
+    """All that one update draws."""
+
+    chain: ChainNoise
+    level: Tensor
+    """(batch,), uniform over all levels but the finest."""
+    perturbation: Tensor
+    """(batch, action), standard normal."""
+
+
+class NCLQL(OffPolicyAgent):
+    """Equations (1) to (4) on twin critics, with targets and replay."""
+
+    Configuration = Configuration
+
+    def __init__(self, configuration, spaces, run, device, generators):
+        super().__init__(configuration, spaces, run, device, generators)
+        c = self.configuration
+
+        def critics() -> Critics:
+            return Critics(
+                *spaces,
+                width=c.hidden_width,
+                layers=c.hidden_layers,
+                levels=c.noise_levels if c.conditioning else 0,
+                device=device,
+                generator=generators["network"],
+            )
+
+        self.critics, self.target_critics = critics(), critics()
+        self.target_critics.load_state_dict(self.critics.state_dict())
+        self.optimiser = torch.optim.Adam(self.critics.parameters(), c.learning_rate, fused=True)
+        noise_levels = geometric_noise_levels(c.largest_noise, c.smallest_noise, c.noise_levels)
+        self.noise_levels = torch.tensor(noise_levels, device=device)
+        self.step_sizes = torch.tensor(
+            annealed_step_sizes(noise_levels, c.finest_step_size), device=device
+        )
+        self.walk = {
+            "annealed": list(range(c.noise_levels)),
+            "reversed": list(reversed(range(c.noise_levels))),
+            "constant": [c.constant_level] * c.noise_levels,
+        }[c.order]
+        self.dynamics = Dynamics(c.inverse_temperature, c.gradient == "normalised", c.boundary)
+        self.precision = sampling_dtype(c.sampling_precision, device)
+        self.finest = -1 if c.conditioning else 0
+        compiled = compiled_for(c.batch_size, run.compile, device)
+        self.chain = compiled(langevin)
+        self.temporal_difference_loss = compiled(self._temporal_difference_loss)
+        self.smoothing_loss = compiled(self._smoothing_loss)
+
+    def policy(self, observation: Tensor, explore: bool) -> Tensor:
+        generator = self.generators["actions" if explore else "evaluation"]
+        return self.sample(observation, self.draw_chain_noise(observation.shape[0], generator))
+
+    @torch.no_grad()
+    def sample(self, observation: Tensor, noise: ChainNoise) -> Tensor:
+        """Annealed Langevin dynamics on the sum of the online critics: (batch, action)."""
+        levels = self.critics.conditioning(observation, self.precision)
+        return annealed_langevin(
+            self.critics.action_gradient,
+            noise.initial,
+            [levels[level if self.configuration.conditioning else 0] for level in self.walk],
+            noise.steps,
+            self.step_sizes[self.walk],
+            self.dynamics,
+            self.chain,
+        )
+
+    def update(self, batch: Batch, noise: UpdateNoise | None = None) -> Metrics:
+        """TD (3) at the finest level, smoothing (4) at the others, then the targets."""
+        c = self.configuration
+        noise = noise or self.draw_update_noise(batch.reward.shape[0])
+        next_action = self.sample(batch.next_observation, noise.chain)
+        target = self.temporal_difference_target(batch, next_action)
+        loss, value = self.temporal_difference_loss(batch.observation, batch.action, target)
+        metrics = {"td_loss": loss / 2, "q_mean": value.mean(), "q_absolute": value.abs().mean()}
+        if c.conditioning:
+            noisy_action = batch.action + self.noise_levels[noise.level, None] * noise.perturbation
+            clean_value = value.mean(0)  # before the TD step
+        if c.update_steps == "separate":
+            metrics["td_gradient_norm"] = self.step(loss)
+        if c.conditioning:
+            smoothing = self.smoothing_loss(
+                batch.observation, noisy_action, noise.level, clean_value
+            )
+            metrics["smoothing_loss"] = smoothing / 2
+            loss = loss + smoothing if c.update_steps == "joint" else smoothing
+        if c.conditioning or c.update_steps == "joint":
+            metrics["gradient_norm"] = self.step(loss)
+        polyak_update(self.target_critics, self.critics, c.target_rate)
+        metrics["next_action_on_face"] = (next_action.abs() >= 1).float().mean()
+        self.finite.check(self.updates, **metrics)
+        return metrics
+
+    @torch.no_grad()
+    def temporal_difference_target(self, batch: Batch, next_action: Tensor) -> Tensor:
+        """y of (3), (batch,): the lesser of the two target critics, none after a true end."""
+        target_critics = self.target_critics
+        context = target_critics.context(batch.next_observation)
+        context = context + target_critics.level_context()[:, [self.finest]]
+        value = target_critics.value(context, next_action).amin(0)
+        future = self.configuration.discount * (~batch.terminated) * value
+        return self.configuration.reward_scale * batch.reward + future
+
+    def _temporal_difference_loss(self, observation, action, target) -> tuple[Tensor, Tensor]:
+        """Mean squared error of (3), summed over the twins, and Q (2, batch) at (s, a, L)."""
+        context = self.critics.context(observation)
+        context = context + self.critics.level_context()[:, [self.finest]]
+        value = self.critics.value(context, action)
+        return ((value - target) ** 2).mean(1).sum(), value.detach()
+
+    def _smoothing_loss(self, observation, noisy_action, level, clean_value) -> Tensor:
+        """Mean squared error of (4), summed over the twins; the noisy action is not clipped."""
+        value = self.critics(observation, noisy_action, level)
+        return ((value - clean_value) ** 2).mean(1).sum()
+
+    def step(self, loss: Tensor) -> Tensor:
+        """One step of Adam on the critics; the gradient's norm."""
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.optimiser_steps += 1
+        return torch.nn.utils.get_total_norm([p.grad for p in self.critics.parameters()])
+
+    def draw_chain_noise(self, batch: int, generator: torch.Generator) -> ChainNoise:
+        steps = (len(self.walk), self.configuration.steps_per_level, batch, self.spaces.action_size)
+        return ChainNoise(
+            self.uniform_action(batch, generator),
+            torch.randn(steps, generator=generator, device=self.device),
+        )
+
+    def draw_update_noise(self, batch: int) -> UpdateNoise:
+        generator, device = self.generators["update"], self.device
+        coarse = max(self.configuration.noise_levels - 1, 1)
+        return UpdateNoise(
+            self.draw_chain_noise(batch, generator),
+            torch.randint(coarse, (batch,), generator=generator, device=device),
+            torch.randn(batch, self.spaces.action_size, generator=generator, device=device),
+        )
+
+    def networks(self) -> dict[str, NamedNetwork]:
+        return {
+            "critics": NamedNetwork(self.critics, 2, True),
+            "target_critics": NamedNetwork(self.target_critics, 2, False),
+        }
+
+    def components(self) -> dict:
+        return {
+            "critics": self.critics,
+            "target_critics": self.target_critics,
+            "optimiser": self.optimiser,
+            "replay": self.replay,
+        }
