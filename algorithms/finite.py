@@ -29,6 +29,21 @@ class FiniteLatch:
             ).to(self.flag.device, non_blocking=True)
             self.flag = torch.where(is_bad & (self.flag[0] < 0), candidate, self.flag)
 
+    def check_history(self, first_update: int, **columns: Tensor) -> None:
+        """Look at several consecutive updates at once: columns (updates,), in the order in which
+        an update computes them, for methods whose updates are too small to be checked one by
+        one."""
+        for name in columns:
+            if name not in self.names:
+                self.names.append(name)
+        is_bad = ~torch.isfinite(torch.stack([c.detach() for c in columns.values()], dim=1))
+        where = is_bad.flatten().to(torch.uint8).argmax()
+        update = first_update + where.div(len(columns), rounding_mode="floor")
+        indices = torch.tensor([self.names.index(name) for name in columns], dtype=torch.int64)
+        index = indices.to(self.flag.device, non_blocking=True)[where % len(columns)]
+        candidate = torch.stack([update, index]).to(self.flag.dtype)
+        self.flag = torch.where(is_bad.any() & (self.flag[0] < 0), candidate, self.flag)
+
     def describe(self, flag: list[float]) -> tuple[int, str] | None:
         """(update, tensor's name) from the host's copy of `flag`, or None."""
         update, index = flag
