@@ -1,8 +1,8 @@
 """Gymnasium environments side by side, with true final observations and a replayable state.
 
-What Gymnasium's own vector environments do, at the same bits, with three differences: an ended
-episode is followed by the next one in the same step, with both observations at hand; the state can
-be saved and restored to the bit; nothing is checked that `observe_spaces` has checked once.
+The trajectories are those of `gymnasium.make`, to the bit. Two things differ from Gymnasium's own
+vector environments: where an episode ends, the next one begins in the same step, with both
+observations at hand; and the state can be saved and restored to the bit.
 """
 
 import contextlib
