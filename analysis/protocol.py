@@ -1,0 +1,325 @@
+"""Reads `config/protocol.yaml`, merges overrides and checks it, before anything is planned.
+
+Whatever the bytes, reading ends with scales or with `ProtocolError`, one line that names the key
+and, where one is near, the name that was probably meant. Imports no algorithm: what a
+configuration's own fields allow is checked by `analysis.plan`.
+"""
+
+import dataclasses
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import jsonschema
+import yaml
+
+import envs  # noqa: F401  registers the suite's own environments
+from algorithms import ALGORITHMS
+
+PROTOCOL = Path("config/protocol.yaml")
+SCHEMA = Path(__file__).resolve().parent.parent / "config" / "protocol.schema.yaml"
+RESERVED = ("all", "figures", "gap", "plan", "probes", "refuse", "runs", "tables", "train")
+"""Names that no scale may have: folders under results/ and targets of the workflow."""
+
+
+class ProtocolError(ValueError):
+    """A protocol that makes no sense; one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What has a row in the tables of a scale: an algorithm or a variant of one."""
+
+    label: str
+    algorithm: str
+    description: str
+    settings: dict[str, Any]
+    """Hyperparameters changed by the variant."""
+    updates_per_step: int | None
+    """Where the variant changes it."""
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether anything but the registered algorithm."""
+        return self.label != self.algorithm
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """A scale or study with everything filled in; sizes as the schema describes them."""
+
+    name: str
+    environments: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    seeds: tuple[int, ...]
+    sizes: dict[str, int]
+    """transitions, num_envs, warm_up, updates_per_step, evaluate_every, evaluation_episodes."""
+    compile: bool
+    device: str
+    settings: dict[str, Any]
+    """For every algorithm that has the field."""
+    thresholds: dict[str, list[float]]
+    unvalidated: dict[str, str]
+    tuning: bool
+    left_out: tuple[str, ...]
+    """Optional variants of algorithms that are not registered."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """Every scale and study by name."""
+
+    default: str
+    missing: str
+    scales: dict[str, Scale]
+
+    def scale(self, name: str) -> Scale:
+        """Raises ProtocolError for a name that the protocol does not know."""
+        if name not in self.scales:
+            raise ProtocolError(f"unknown scale '{name}'{_nearest(name, self.scales)}")
+        return self.scales[name]
+
+
+SIZES = (
+    "transitions",
+    "num_envs",
+    "warm_up",
+    "updates_per_step",
+    "evaluate_every",
+    "evaluation_episodes",
+)
+
+
+def read_protocol(
+    file: str | Path = PROTOCOL, overrides: Mapping[str, Any] | None = None
+) -> Protocol:
+    """The protocol in `file` with `overrides` merged in (mappings deeply, all else replaced).
+
+    Raises ProtocolError.
+    """
+    try:
+        content = Path(file).read_bytes()
+    except OSError as error:
+        raise ProtocolError(f"{file}: cannot be read: {error.strerror}") from None
+    try:
+        document = yaml.load(content, _Loader)
+        document = _merge(document, dict(overrides or {}))
+        _check_schema(document)
+        return _fill_in(document)
+    except yaml.YAMLError as error:
+        reason = f"not YAML: {' '.join(str(error).split())[:300]}"
+    except ProtocolError as error:
+        reason = str(error)
+    except RecursionError:
+        reason = "nested too deeply, or contains itself"
+    except ValueError as error:  # such as a date that is none
+        reason = f"not YAML: {' '.join(str(error).split())[:300]}"
+    raise ProtocolError(f"{file}: {reason}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if not isinstance(key, str):
+                raise ProtocolError(f"line {node.start_mark.line + 1}: key {key!r:.60} is no text")
+            if key in keys[:number]:
+                raise ProtocolError(f"line {node.start_mark.line + 1}: key '{key}' stands twice")
+        return super().construct_mapping(node, deep)
+
+
+def _merge(below: Any, above: Any) -> Any:
+    if isinstance(below, Mapping) and isinstance(above, Mapping):
+        merged = {k: _merge(below[k], v) if k in below else v for k, v in above.items()}
+        return {**below, **merged}
+    return above
+
+
+@cache
+def _validator():
+    kind = jsonschema.Draft202012Validator
+    # JSON Schema counts 1.0 as an integer; as a seed it would stand in a path as "1.0".
+    strict = kind.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    schema = yaml.safe_load(SCHEMA.read_bytes())
+    return jsonschema.validators.extend(kind, type_checker=strict)(schema)
+
+
+def _check_schema(document: Any) -> None:
+    error = jsonschema.exceptions.best_match(_validator().iter_errors(document))
+    if error is None:
+        return
+    where = ".".join(str(part) for part in error.absolute_path)
+    prefix = f"{where}: " if where else ""
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = next(key for key in error.instance if key not in known)
+        raise ProtocolError(f"{prefix}unknown key '{unknown}'{_nearest(unknown, known)}")
+    if error.validator == "required":
+        absent = next(key for key in error.validator_value if key not in error.instance)
+        raise ProtocolError(f"{prefix}lacks '{absent}'")
+    raise ProtocolError(f"{prefix}{' '.join(error.message.split())[:300]}")
+
+
+def _fill_in(document: dict[str, Any]) -> Protocol:
+    scales: dict[str, dict] = document["scales"]
+    studies: dict[str, dict] = document.get("studies", {})
+    for name in (*scales, *studies):
+        if name in RESERVED or (name in scales and name in studies):
+            raise ProtocolError(f"'{name}' cannot be the name of a scale or study")
+    for name, part in studies.items():
+        if part["like"] not in scales:
+            raise ProtocolError(
+                f"studies.{name}.like: unknown scale '{part['like']}'"
+                f"{_nearest(part['like'], scales)}"
+            )
+    named = {f"scales.{name}": part for name, part in scales.items()} | {
+        f"studies.{name}": _inherit(part, scales[part["like"]]) for name, part in studies.items()
+    }
+    for name, variant in document.get("variants", {}).items():
+        if name in ALGORITHMS:
+            raise ProtocolError(f"variants.{name}: is the name of an algorithm")
+        if not variant.get("optional", False):
+            _check_algorithm(f"variants.{name}.algorithm", variant["algorithm"])
+    filled = {
+        where.partition(".")[2]: _scale(where, part, document) for where, part in named.items()
+    }
+    if document["default"] not in scales:
+        unknown = document["default"]
+        raise ProtocolError(f"default: unknown scale '{unknown}'{_nearest(unknown, scales)}")
+    _check_tuning_seeds(filled.values())
+    return Protocol(document["default"], document.get("missing", "refuse"), filled)
+
+
+def _inherit(study: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """The study with what it does not say; what it trains (algorithms, variants) is its own."""
+    own = ("algorithms", "variants", "grids", "like", "tuning")
+    return {"algorithms": []} | {k: v for k, v in base.items() if k not in own} | study
+
+
+def _scale(where: str, part: dict[str, Any], document: dict[str, Any]) -> Scale:
+    environments = tuple(part["environments"])
+    _check_environments(where, environments)
+    by_environment = {}
+    for key in ("thresholds", "unvalidated"):
+        values = part.get(key, {})
+        for env in values:
+            _check_known(f"{where}.{key}", env)
+        # More may stand there than is run, since an override cannot take a key away.
+        by_environment[key] = {env: values[env] for env in environments if env in values}
+    sizes = {name: part[name] for name in SIZES}
+    for name in ("warm_up", "evaluate_every", "num_envs"):
+        # A warm-up as long as the run leaves nothing to learn from.
+        if sizes[name] > sizes["transitions"] - (name == "warm_up"):
+            raise ProtocolError(
+                f"{where}.{name}: {sizes[name]} is too large for {sizes['transitions']} transitions"
+            )
+    entries, left_out = _entries(where, part, document.get("variants", {}))
+    return Scale(
+        name=where.partition(".")[2],
+        environments=environments,
+        entries=entries,
+        seeds=tuple(part["seeds"]),
+        sizes=sizes,
+        compile=part.get("compile", True),
+        device=document.get("device", "auto"),
+        settings=part.get("settings", {}),
+        **by_environment,
+        tuning=part.get("tuning", False),
+        left_out=left_out,
+    )
+
+
+def _entries(
+    where: str, part: dict[str, Any], variants: dict[str, dict]
+) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """(what has rows, in order; labels of optional variants left out)."""
+    names = part["algorithms"]
+    candidates = [
+        (name, {"algorithm": name}, f"{where}.algorithms")
+        for name in (ALGORITHMS if names == "registered" else names)
+    ]
+    for name in part.get("variants", []):
+        if name not in variants:
+            raise ProtocolError(
+                f"{where}.variants: unknown variant '{name}'{_nearest(name, variants)}"
+            )
+        candidates.append((name, variants[name], f"variants.{name}"))
+    for grid in part.get("grids", []):
+        keys = sorted(grid["settings"])
+        for values in itertools.product(*(grid["settings"][key] for key in keys)):
+            settings = dict(zip(keys, values, strict=True))
+            cell = "_".join(f"{key}_{value}" for key, value in settings.items())
+            label = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{grid['algorithm']}_{cell}")
+            candidates.append((label, {**grid, "settings": settings}, f"{where}.grids"))
+    entries, left_out = [], []
+    for label, definition, place in candidates:
+        algorithm = definition["algorithm"]
+        if algorithm not in ALGORITHMS and definition.get("optional", False):
+            left_out.append(label)
+            continue
+        _check_algorithm(place, algorithm)
+        if any(label == entry.label for entry in entries):
+            raise ProtocolError(f"{place}: '{label}' stands twice in {where}")
+        entries.append(
+            Entry(
+                label,
+                algorithm,
+                definition.get("description", ""),
+                definition.get("settings", {}),
+                definition.get("updates_per_step"),
+            )
+        )
+    if not entries and not left_out:
+        raise ProtocolError(f"{where}: names no algorithm and no variant")
+    return tuple(entries), tuple(left_out)
+
+
+def _check_algorithm(where: str, name: str) -> None:
+    if name not in ALGORITHMS:
+        raise ProtocolError(f"{where}: unknown algorithm '{name}'{_nearest(name, ALGORITHMS)}")
+
+
+def _check_known(where: str, env: str) -> None:
+    if env not in gymnasium.registry:
+        near = _nearest(env, gymnasium.registry)
+        raise ProtocolError(f"{where}: unknown environment '{env}'{near}")
+
+
+def _check_environments(where: str, environments: tuple[str, ...]) -> None:
+    versions: dict[str, str] = {}
+    for env in environments:
+        _check_known(f"{where}.environments", env)
+        # v4 and v5 of MuJoCo's differ in observations, rewards and ends: no table mixes them.
+        name, _, version = env.rpartition("-")
+        for other in (name, "MuJoCo") if version in ("v4", "v5") else (name,):
+            if versions.setdefault(other, version) != version:
+                raise ProtocolError(
+                    f"{where}.environments: '{env}' beside another version ({versions[other]})"
+                )
+
+
+def _check_tuning_seeds(scales: Iterable[Scale]) -> None:
+    """Seeds that a value was chosen on would flatter it where it is reported."""
+    scales = list(scales)
+    for study in (scale for scale in scales if scale.tuning):
+        for other in scales:
+            shared = set() if other.tuning else set(study.seeds) & set(other.seeds)
+            if shared:
+                raise ProtocolError(
+                    f"studies.{study.name}.seeds: {min(shared)} is a seed of '{other.name}', "
+                    "which reports it"
+                )
+
+
+def _nearest(name: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return f"; the nearest known is '{near[0]}'" if near else ""
