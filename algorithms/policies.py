@@ -74,6 +74,59 @@ def normal_entropy(log_deviation: Tensor) -> Tensor:
     return (log_deviation + HALF_LOG_TWO_PI + 0.5).sum()
 
 
+class SquashedGaussianPolicy(nn.Module):
+    """tanh of normal actions, mean and log standard deviation both from one ReLU network."""
+
+    LOG_DEVIATION_RANGE = (-20.0, 2.0)
+    """Source: the authors of SAC, as Stable-Baselines3 has it."""
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        width: int,
+        layers: int,
+        device: torch.device,
+        generator: torch.Generator,
+    ):
+        """`layers` hidden layers of `width`."""
+        super().__init__()
+        hidden: list[nn.Module] = []
+        for inputs in [observation_size] + [width] * (layers - 1):
+            hidden += [linear(inputs, width, device), nn.ReLU()]
+        self.network = nn.Sequential(*hidden, linear(width, 2 * action_size, device))
+        for layer in self.network[::2]:
+            uniform_(layer.weight, layer.in_features, generator)
+            uniform_(layer.bias, layer.in_features, generator)
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, observation) -> mean and log standard deviation before tanh, (n, action) both."""
+        mean, log_deviation = self.network(observation).chunk(2, dim=-1)
+        return mean, log_deviation.clamp(*self.LOG_DEVIATION_RANGE)
+
+    def sample(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions (n, action) for standard normal noise of that shape, and log densities (n,)."""
+        mean, log_deviation = self(observation)
+        drawn = mean + log_deviation.exp() * noise
+        return drawn.tanh(), squashed_log_probability(drawn, mean, log_deviation)
+
+
+def squashed_log_probability(drawn: Tensor, mean: Tensor, log_deviation: Tensor) -> Tensor:
+    """Log density (n,) of tanh(drawn), where `drawn` (n, action) is diagonal normal.
+
+    The change of variables takes log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2 x)) off each
+    coordinate, in a form that neither overflows nor needs a guard where tanh is 1 in float32.
+    """
+    log_slope = 2 * (math.log(2) - drawn - softplus(-2 * drawn))
+    return normal_log_probability(drawn, mean, log_deviation) - log_slope.sum(-1)
+
+
+def uniform_(parameter: Tensor, fan_in: int, generator: torch.Generator) -> Tensor:
+    """Fill uniformly within 1 / sqrt(fan_in) of zero, torch's own default for linear layers."""
+    limit = 1 / math.sqrt(fan_in)
+    return nn.init.uniform_(parameter, -limit, limit, generator=generator)
+
+
 class FlatParameters:
     """All parameters of a module as one vector, of which the module's own become views.
 
