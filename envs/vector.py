@@ -60,7 +60,9 @@ class VectorEnvironment:
     """
 
     def __init__(self, env_id: str, seeds: Sequence[int]):
-        """One copy for each seed. Raises EnvironmentRefused as `sizes` does."""
+        """One copy for each seed, at least one. Raises EnvironmentRefused as `sizes` does."""
+        if len(seeds) == 0:
+            raise ValueError(f"{env_id}: a vector of environments needs at least one seed")
         self.env_id = env_id
         self._copies = [_Copy(env_id) for _ in seeds]
         space = self._copies[0].environment.action_space
