@@ -147,11 +147,10 @@ class NCLQL(OffPolicyAgent):
         }[c.order]
         self.dynamics = Dynamics(c.inverse_temperature, c.gradient == "normalised", c.boundary)
         self.precision = sampling_dtype(c.sampling_precision, device)
-        self.finest = -1 if c.conditioning else 0
+        self.finest = c.noise_levels - 1 if c.conditioning else 0
         compiled = compiled_for(c.batch_size, run.compile, device)
         self.chain = compiled(langevin)
-        self.temporal_difference_loss = compiled(self._temporal_difference_loss)
-        self.smoothing_loss = compiled(self._smoothing_loss)
+        self.regression_loss = compiled(self._regression_loss)
 
     def policy(self, observation: Tensor, explore: bool) -> Tensor:
         generator = self.generators["actions" if explore else "evaluation"]
@@ -177,7 +176,8 @@ class NCLQL(OffPolicyAgent):
         noise = noise or self.draw_update_noise(batch.reward.shape[0])
         next_action = self.sample(batch.next_observation, noise.chain)
         target = self.temporal_difference_target(batch, next_action)
-        loss, value = self.temporal_difference_loss(batch.observation, batch.action, target)
+        finest = torch.full_like(noise.level, self.finest)
+        loss, value = self.regression_loss(batch.observation, batch.action, finest, target)
         metrics = {"td_loss": loss / 2, "q_mean": value.mean(), "q_absolute": value.abs().mean()}
         if c.conditioning:
             noisy_action = batch.action + self.noise_levels[noise.level, None] * noise.perturbation
@@ -185,7 +185,7 @@ class NCLQL(OffPolicyAgent):
         if c.update_steps == "separate":
             metrics["td_gradient_norm"] = self.step(loss)
         if c.conditioning:
-            smoothing = self.smoothing_loss(
+            smoothing, _ = self.regression_loss(
                 batch.observation, noisy_action, noise.level, clean_value
             )
             metrics["smoothing_loss"] = smoothing / 2
@@ -200,24 +200,16 @@ class NCLQL(OffPolicyAgent):
     @torch.no_grad()
     def temporal_difference_target(self, batch: Batch, next_action: Tensor) -> Tensor:
         """y of (3), (batch,): the lesser of the two target critics, none after a true end."""
-        target_critics = self.target_critics
-        context = target_critics.context(batch.next_observation)
-        context = context + target_critics.level_context()[:, [self.finest]]
-        value = target_critics.value(context, next_action).amin(0)
+        finest = torch.full_like(batch.reward, self.finest, dtype=torch.long)
+        value = self.target_critics(batch.next_observation, next_action, finest).amin(0)
         future = self.configuration.discount * (~batch.terminated) * value
         return self.configuration.reward_scale * batch.reward + future
 
-    def _temporal_difference_loss(self, observation, action, target) -> tuple[Tensor, Tensor]:
-        """Mean squared error of (3), summed over the twins, and Q (2, batch) at (s, a, L)."""
-        context = self.critics.context(observation)
-        context = context + self.critics.level_context()[:, [self.finest]]
-        value = self.critics.value(context, action)
+    def _regression_loss(self, observation, action, level, target) -> tuple[Tensor, Tensor]:
+        """Mean squared error of Q_i(s, a, l) to a target (batch,), summed over the twins, and
+        Q (2, batch). Both (3) and (4) have this form; in (4) the noisy action is not clipped."""
+        value = self.critics(observation, action, level)
         return ((value - target) ** 2).mean(1).sum(), value.detach()
-
-    def _smoothing_loss(self, observation, noisy_action, level, clean_value) -> Tensor:
-        """Mean squared error of (4), summed over the twins; the noisy action is not clipped."""
-        value = self.critics(observation, noisy_action, level)
-        return ((value - clean_value) ** 2).mean(1).sum()
 
     def step(self, loss: Tensor) -> Tensor:
         """One step of Adam on the critics; the gradient's norm."""

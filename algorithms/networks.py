@@ -114,16 +114,20 @@ class Critics(nn.Module):
     def value(self, context: Tensor, action: Tensor) -> Tensor:
         """Q (copies, batch) from a first-layer context (copies, batch, width) and (batch, action)."""
         action = action.expand(self.copies, -1, -1)
-        h = mish(context + torch.bmm(action, self.action_weight))
+        activation = Mish.apply if torch.is_grad_enabled() else mish
+        h = activation(context + torch.bmm(action, self.action_weight))
         for layer in self.hidden:
-            h = mish(layer(h))
+            h = activation(layer(h))
         return self.output(h).squeeze(-1)
 
     def forward(self, observation: Tensor, action: Tensor, level: Tensor | None = None) -> Tensor:
         """Q (copies, batch) at observations, actions and levels (batch,) of integers."""
         context = self.context(observation)
         if level is not None:
-            context = context + self.level_context()[:, level]
+            # A product with one-hot rows: its gradient is a product too, where indexing's is a
+            # scatter, row by row.
+            rows = nn.functional.one_hot(level, max(self.levels, 1)).to(context.dtype)
+            context = context + torch.matmul(rows, self.level_context())
         return self.value(context, action)
 
     def conditioning(self, observation: Tensor, precision: torch.dtype) -> list[Conditioning]:
@@ -163,11 +167,28 @@ def mish_with_derivative(x: Tensor) -> tuple[Tensor, Tensor]:
     With e = exp(x): tanh(softplus(x)) = n / (n + 2), n = e (e + 2). Beyond x = 20 it is 1 in
     float32, and clamping there keeps e^2 finite.
     """
+    if not torch.compiler.is_compiling():  # fewer, larger operations
+        return mish(x), torch.ops.aten.mish_backward(torch.ones_like(x), x)
     e = torch.exp(x.clamp(max=20.0))
     n = e * (e + 2)
     d = 1 / (n + 2)
     t = n * d
     return x * t, t + x * (4 * e * (e + 1)) * (d * d)
+
+
+class Mish(torch.autograd.Function):
+    """Mish that keeps its derivative for the backward pass instead of computing it there."""
+
+    @staticmethod
+    def forward(context, x: Tensor) -> Tensor:
+        y, slope = mish_with_derivative(x)
+        context.save_for_backward(slope)
+        return y
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> Tensor:
+        (slope,) = context.saved_tensors
+        return gradient * slope
 
 
 def sinusoid(levels: int, device: torch.device) -> Tensor:
