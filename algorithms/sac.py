@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from algorithms.agent import Metrics, NamedNetwork
 from algorithms.compilation import compiled_for
@@ -74,8 +73,14 @@ class TwinCritics(nn.Module):
         """Q (2, batch) at observations (batch, observation) and actions (batch, action)."""
         h = torch.cat([observation, action], dim=1).expand(2, -1, -1)
         for layer in self.layers[:-1]:
-            h = relu(layer(h))
+            h = rectified(layer(h))
         return self.layers[-1](h).squeeze(-1)
+
+
+def rectified(x: Tensor) -> Tensor:
+    """max(x, 0) to the bit. Compiled, `torch.relu` leaves its derivative as a mask of booleans
+    where no weight is trained, and that doubles the time of the actor's loss."""
+    return 0.5 * (x + x.abs())
 
 
 class UpdateNoise(NamedTuple):
