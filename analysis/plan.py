@@ -1,0 +1,352 @@
+"""Protocol -> every run and every artefact; the only place that knows paths.
+
+The Snakefile asks a `Plan` what there is to do. `python -m analysis.plan --scale NAME` checks the
+records of a scale and leaves `plan.json` beside its derived files (layout: `analysis.records`),
+which is what those read, so that they import neither torch nor an algorithm. Here algorithms are
+imported too, but only where a configuration is not in the cache yet.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from analysis import records
+from analysis.estimate import describe_cost
+from analysis.protocol import PROTOCOL, Protocol, ProtocolError, Scale, read_protocol
+from analysis.resolution import RESULTS, PlanError, PlannedRun, digest, resolved, write_whole
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLES = (
+    "table1.csv",
+    "table1.md",
+    "aggregate.csv",
+    "sample_efficiency.csv",
+    "hyperparameters.csv",
+)
+FIGURES = (
+    "learning_curves",
+    "aggregate_bars",
+    "performance_profiles",
+    "probability_of_improvement",
+)
+
+
+class Plan:
+    """What a protocol asks for, and what of it is there.
+
+    `protocol_file` with `overrides` merged in (those of Snakemake's command line). Raises
+    ProtocolError if they make no sense; what needs an algorithm is checked when first asked for.
+    """
+
+    def __init__(
+        self,
+        overrides: Mapping[str, Any] | None = None,
+        protocol_file: str | Path = PROTOCOL,
+        is_main_process: bool = True,
+    ):
+        self.overrides = dict(overrides or {})
+        self.protocol: Protocol = read_protocol(protocol_file, self.overrides)
+        self._is_main_process = is_main_process
+        self._resolved: dict[str, dict[str, Any]] = {}
+        self._prepared: dict[str, list[str]] = {}
+
+    @property
+    def scales(self) -> list[str]:
+        """Names of all scales and studies."""
+        return list(self.protocol.scales)
+
+    @property
+    def default(self) -> str:
+        """The scale that `all` is of."""
+        return self.protocol.default
+
+    @property
+    def missing(self) -> str:
+        """`refuse` or `gap`."""
+        return self.protocol.missing
+
+    def folder(self, scale: str) -> str:
+        """Where derived files of a scale stand."""
+        return RESULTS if scale == self.default else f"{RESULTS}/{scale}"
+
+    def scale_in(self, folder: str) -> str:
+        """Inverse of `folder`."""
+        return self._scale_by_folder[folder]
+
+    @property
+    def folders(self) -> str:
+        """Regular expression for the folders of derived files."""
+        return "|".join(map(re.escape, self._scale_by_folder))
+
+    @cached_property
+    def _scale_by_folder(self) -> dict[str, str]:
+        return {self.folder(scale): scale for scale in self.scales}
+
+    def artefacts(self, scale: str) -> list[str]:
+        """Every derived file of a scale."""
+        folder = self.folder(scale)
+        figures = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")]
+        return [f"{folder}/{name}" for name in (*TABLES, *figures)]
+
+    def runs(self, scale: str) -> list[PlannedRun]:
+        """Runs of a scale: environment by environment, label by label, seed by seed."""
+        part = self.protocol.scale(scale)
+        return [
+            PlannedRun(f"{scale}/{env}/{entry.label}/seed{seed}", env, entry.label, seed)
+            for env in part.environments
+            for entry in part.entries
+            for seed in part.seeds
+        ]
+
+    @cached_property
+    def _run_by_name(self) -> dict[str, tuple[str, PlannedRun]]:
+        return {run.name: (scale, run) for scale in self.scales for run in self.runs(scale)}
+
+    @cached_property
+    def trainable(self) -> str:
+        """Regular expression for the names of runs without a record, of any scale.
+
+        The train rule matches these only: a record is a source file, which no flag, date or code
+        trigger makes again.
+        """
+        if self.missing == "gap":
+            return "(?!)"
+        names = (run.name for _, run in self._run_by_name.values() if not run.is_recorded)
+        return "|".join(map(re.escape, names)) or "(?!)"
+
+    def to_train(self, scale: str) -> list[PlannedRun]:
+        """Runs without a record; none where they are to be shown as gaps."""
+        if self.missing == "gap":
+            return []
+        return [run for run in self.runs(scale) if not run.is_recorded]
+
+    def configuration(self, run: PlannedRun) -> dict[str, Any]:
+        """The resolved configuration of a run. Raises PlanError."""
+        return self.resolve(run.name.partition("/")[0])["runs"][run.name]["configuration"]
+
+    def train_arguments(self, name: str) -> str:
+        """Command-line arguments of `algorithms.train`, quoted, for the run with this name."""
+        scale, _ = self._run_by_name[name]
+        try:
+            return self.resolve(scale)["runs"][name]["arguments"]
+        except PlanError as error:
+            _refuse(error)
+
+    @cached_property
+    def gpus(self) -> int:
+        """GPUs that a training job asks for: 1 where its device resolves to CUDA, else 0."""
+        device = next(iter(self.protocol.scales.values())).device
+        # Torch takes seconds to import; without a driver's device file there is no CUDA.
+        drivers = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
+        if device == "auto" and any(map(os.path.exists, drivers)):
+            from algorithms.device import resolve_device
+
+            device = resolve_device(device).type
+        return int(device.startswith("cuda"))
+
+    def resolve(self, scale: str) -> dict[str, Any]:
+        """Configurations, arguments and hyperparameters of a scale, as `resolved` describes them.
+
+        Raises PlanError.
+        """
+        if scale not in self._resolved:
+            self._resolved[scale] = resolved(self.protocol.scale(scale), self.runs(scale))
+        return self._resolved[scale]
+
+    def check_records(self, scale: str) -> dict[str, records.RunRecord]:
+        """Records at hand by run's name. Raises PlanError naming every one that is damaged or of
+        another configuration, with the folder to delete."""
+        good, reasons = {}, []
+        for run in self.runs(scale):
+            if not run.is_recorded:
+                continue
+            try:
+                record = records.read_run(run.path)
+                self._check_current(record, run)
+                good[run.name] = record
+            except records.RecordError as error:
+                advice = f"delete {run.path} to run it again"
+                told = "" if advice in error.reason else f"; {advice}"
+                reasons.append(f"{error}{told}")
+        if reasons:
+            raise PlanError("\n".join(reasons))
+        return good
+
+    def _check_current(self, record: records.RunRecord, run: PlannedRun) -> None:
+        wanted = self.configuration(run)
+        if record.configuration == wanted:
+            return
+        from algorithms.options import differing_field
+
+        field = differing_field(record.configuration, wanted)
+        if field is not None:
+            recorded = record.configuration.get(field, "absent")
+            raise records.stale(run.path, field, recorded, wanted.get(field, "unknown"))
+
+    def summary(self, scale: str, good: Mapping[str, records.RunRecord]) -> str:
+        """How many runs are recorded, how many are to train, and about how long that takes."""
+        part, planned = self.protocol.scale(scale), self.runs(scale)
+        absent = [run for run in planned if not run.is_recorded]
+        line = f"{scale}: {len(good)} of {len(planned)} runs are recorded"
+        if part.left_out:
+            line = f"{scale}: left out, not registered: {', '.join(part.left_out)}\n{line}"
+        if not absent:
+            return f"{line}, none is to be trained"
+        if self.missing == "gap":
+            return f"{line}, {len(absent)} are shown as gaps, none is trained"
+        cost = describe_cost([self.configuration(run) for run in absent], self._all_records(good))
+        return f"{line}, {len(absent)} are to be trained: {cost}"
+
+    def _all_records(self, good: Mapping[str, records.RunRecord]) -> Iterable[dict[str, Any]]:
+        """run.json of all records at hand, other scales' included."""
+        yield from (record.document for record in good.values())
+        for _, run in self._run_by_name.values():
+            if run.name not in good and run.is_recorded:
+                try:
+                    yield records.read_run(run.path).document
+                except records.RecordError:
+                    continue  # Not of the scale that was asked for; refused when that is.
+
+    def document(self, scale: str, good: Mapping[str, records.RunRecord]) -> dict[str, Any]:
+        """plan.json of a scale, as `analysis.records` describes it."""
+        part, resolved = self.protocol.scale(scale), self.resolve(scale)
+        runs = [
+            {
+                "path": run.path,
+                "env": run.env,
+                "algorithm": run.label,
+                "seed": run.seed,
+                "configuration": resolved["runs"][run.name]["configuration"],
+                "hash": resolved["runs"][run.name]["hash"],
+                "digest": records.record_digest(run.path) if run.name in good else None,
+            }
+            for run in self.runs(scale)
+        ]
+        document = {
+            "scale": scale,
+            "folder": self.folder(scale),
+            "default_scale": self.default,
+            "scales": {scale: _scale_document(part, self.folder(scale)) | {"runs": runs}},
+            "hyperparameters": resolved["hyperparameters"],
+        }
+        return document | {"state": digest(json.dumps(document, sort_keys=True))}
+
+    def prepare(self, folder: str) -> list[str]:
+        """What the `plan.json` in `folder` waits for: the `run.json` of runs to be trained.
+
+        Says how many there are, and ends the process with status 2 before anything runs if a
+        record or a configuration is no good. A `plan.json` that is there but not of the present
+        protocol and records, with nothing left to train, is removed, so that it is made again, and
+        with it all that is derived from it, whatever the dates of the files.
+        """
+        if folder not in self._prepared:
+            scale = self.scale_in(folder)
+            try:
+                good = self.check_records(scale)
+                state = self.document(scale, good)["state"]
+                if self._is_main_process:
+                    print(self.summary(scale, good), file=sys.stderr, flush=True)
+            except PlanError as error:
+                _refuse(error)
+            absent = [f"{run.path}/run.json" for run in self.to_train(scale)]
+            if self._is_main_process:
+                _remove_outdated(Path(folder) / "plan.json", None if absent else state)
+            self._prepared[folder] = absent
+        return self._prepared[folder]
+
+    @cached_property
+    def code_digest(self) -> str:
+        """Digest of what derived files are made by beside records: the modules that a rule's
+        command imports, which Snakemake does not see, and the reference scores."""
+        folders = (("analysis", "*.py"), ("analysis/figures", "*.py"), ("paper", "*.csv"))
+        files = [file for folder, name in folders for file in sorted((ROOT / folder).glob(name))]
+        return digest(*(file.read_bytes() for file in files))
+
+
+def open_plan(overrides: Mapping[str, Any], is_main_process: bool = True) -> Plan:
+    """The plan of a Snakemake process; one that makes no sense ends it with status 2. Only the main
+    process speaks and removes; those that it starts for single jobs do not."""
+    try:
+        return Plan(overrides, is_main_process=is_main_process)
+    except ProtocolError as error:
+        _refuse(error)
+
+
+def use_this_python() -> None:
+    """Let `python` in the shell of a job be the interpreter that runs now: without an activated
+    environment PATH has another one first, or none."""
+    folder = os.path.dirname(sys.executable)
+    os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
+
+
+def _refuse(error: Exception) -> NoReturn:
+    print(error, file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+def _remove_outdated(plan_file: Path, state: str | None) -> None:
+    """With a file in place Snakemake would train nothing for it: it takes inputs that are absent
+    for intermediate ones that were cleared away."""
+    try:
+        is_current = json.loads(plan_file.read_bytes())["state"] == state
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        is_current = False
+    if not is_current:
+        plan_file.unlink()
+
+
+def _scale_document(part: Scale, folder: str) -> dict[str, Any]:
+    variants = {
+        entry.label: {
+            "algorithm": entry.algorithm,
+            "description": entry.description,
+            "settings": entry.settings,
+            "run": {"updates_per_step": entry.updates_per_step} if entry.updates_per_step else {},
+        }
+        for entry in part.entries
+        if entry.is_variant
+    }
+    return {
+        "folder": folder,
+        "environments": list(part.environments),
+        "algorithms": [entry.label for entry in part.entries],
+        "variants": variants,
+        "seeds": list(part.seeds),
+        **part.sizes,
+        "thresholds": part.thresholds,
+        "unvalidated": part.unvalidated,
+        "tuning": part.tuning,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check a scale's records, say what there is, write its plan.json; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.plan", description=main.__doc__)
+    parser.add_argument("--scale", help="scale or study (the protocol's default where not given)")
+    parser.add_argument("--protocol", default=str(PROTOCOL), help="file (%(default)s)")
+    parser.add_argument("--overrides", default="{}", help="JSON, merged into the protocol")
+    options = parser.parse_args(arguments)
+    try:
+        plan = Plan(json.loads(options.overrides), options.protocol)
+        scale = options.scale or plan.default
+        good = plan.check_records(scale)
+        print(plan.summary(scale, good))
+        path = Path(plan.folder(scale)) / "plan.json"
+        write_whole(path, plan.document(scale, good))
+    except (ProtocolError, PlanError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

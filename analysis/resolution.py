@@ -1,0 +1,148 @@
+"""Resolves what the protocol asks for into full configurations; the one door to the algorithms.
+
+Torch takes seconds to import, so the result is kept in `.snakemake/resolved` under a digest of all
+that it depends on, and algorithms are imported only where that has changed.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.protocol import Entry, Scale
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = "results"
+RUNS = f"{RESULTS}/runs"
+CACHE = Path(".snakemake/resolved")
+
+
+class PlanError(Exception):
+    """Why nothing can be planned: one line for each reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+    """One run of a scale."""
+
+    name: str
+    """`<scale>/<env>/<label>/seed<k>`: its folder under `results/runs`, its log under `logs`."""
+    env: str
+    label: str
+    seed: int
+
+    @property
+    def path(self) -> str:
+        """Folder of its record."""
+        return f"{RUNS}/{self.name}"
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there is a record, be it good or not; `run.json` is written last."""
+        return os.path.lexists(f"{self.path}/run.json")
+
+
+def resolved(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
+    """{"runs": {name: {"configuration", "hash", "arguments"}}, "hyperparameters": {label: [{"name",
+    "value", "description", "source"}]}} of a scale; `arguments` are those of `algorithms.train`,
+    quoted for a shell.
+
+    Raises PlanError for settings, sizes or environments that an algorithm cannot run.
+    """
+    key = _cache_key(part)
+    file = CACHE / f"{part.name}.json"
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or found.get("key") != key:
+        # Through JSON, so that what is compared and hashed is the same from the cache.
+        found = json.loads(json.dumps({"key": key} | _resolve(part, runs)))
+        write_whole(file, found)
+    return found
+
+
+def _resolve(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
+    from algorithms import algorithm
+    from algorithms.configuration import fields
+    from algorithms.options import command_flags, configuration_hash, resolve_configuration
+
+    entries = {entry.label: entry for entry in part.entries}
+    known, hyperparameters = {}, {}
+    for label, entry in entries.items():
+        known[label] = fields(algorithm(entry.algorithm).Configuration)
+        hyperparameters[label] = _hyperparameters(part, entry, known[label])
+    found = {}
+    for run in runs:
+        entry = entries[run.label]
+        names = {field.name for field in known[run.label]}
+        shared = {name: value for name, value in part.settings.items() if name in names}
+        sizes = dict(part.sizes)
+        if entry.updates_per_step is not None:
+            sizes["updates_per_step"] = entry.updates_per_step
+        try:
+            configuration = resolve_configuration(
+                algorithm=entry.algorithm,
+                env=run.env,
+                seed=run.seed,
+                **sizes,
+                compile=part.compile,
+                settings=shared | entry.settings,
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise PlanError(f"{part.name}: {run.label} on {run.env}: {reason}") from None
+        arguments = [*command_flags(configuration), "--device", part.device]
+        found[run.name] = {
+            "configuration": configuration,
+            "hash": configuration_hash(configuration),
+            "arguments": shlex.join(arguments),
+        }
+    return {"runs": found, "hyperparameters": hyperparameters}
+
+
+def _hyperparameters(part: Scale, entry: Entry, known: Sequence[Any]) -> list[dict[str, Any]]:
+    """Name, value, description and source of each, and of what else a variant changes."""
+    rows = []
+    for field in known:
+        value, source = field.default, field.source
+        if field.name in part.settings:
+            value, source = part.settings[field.name], f"protocol: scale {part.name}"
+        if field.name in entry.settings:
+            value, source = entry.settings[field.name], f"protocol: variant {entry.label}"
+        rows.append((field.name, value, field.description, source))
+    if entry.updates_per_step is not None:
+        told = "Updates owed for each step of all environments."
+        source = f"protocol: variant {entry.label}"
+        rows.append(("updates_per_step", entry.updates_per_step, told, source))
+    return [dict(zip(("name", "value", "description", "source"), row, strict=True)) for row in rows]
+
+
+def _cache_key(part: Scale) -> str:
+    """Digest of all that a resolved configuration depends on."""
+    code = [path for name in ("algorithms", "envs") for path in (ROOT / name).rglob("*.py")]
+    code = [*sorted(code), Path(__file__)]
+    versions = [importlib.metadata.version(name) for name in ("torch", "gymnasium", "mujoco")]
+    return digest(repr(part), *versions, *(path.read_bytes() for path in code))
+
+
+def digest(*parts: str | bytes) -> str:
+    """SHA-256 over parts, each with its length."""
+    total = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        total.update(f"{len(content)}\n".encode() + content)
+    return total.hexdigest()
+
+
+def write_whole(path: Path, document: dict[str, Any]) -> None:
+    """Write JSON beside `path` and move it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(document, indent=1) + "\n")
+    beside.replace(path)

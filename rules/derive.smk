@@ -1,0 +1,56 @@
+# Everything here is derived from records, cheaply. plan.json holds the configurations and the digests
+# of the records and is not committed, so that a fresh clone derives again, whatever its files' dates.
+
+
+wildcard_constraints:
+    folder=PLAN.folders,
+
+
+rule plan:
+    input:
+        lambda wildcards: PLAN.prepare(wildcards.folder),
+    output:
+        "{folder}/plan.json",
+    log:
+        "logs/{folder}/plan.log",
+    params:
+        scale=lambda wildcards: PLAN.scale_in(wildcards.folder),
+        overrides=json.dumps(PLAN.overrides, sort_keys=True),
+    shell:
+        "python -m analysis.plan --scale {params.scale}"
+        " --overrides {params.overrides:q} >{log} 2>&1"
+
+
+rule tables:
+    input:
+        "{folder}/plan.json",
+    output:
+        expand("{{folder}}/{table}", table=planning.TABLES),
+    log:
+        "logs/{folder}/tables.log",
+    params:
+        scale=lambda wildcards: PLAN.scale_in(wildcards.folder),
+        missing=PLAN.missing,
+        code=PLAN.code_digest,
+    shell:
+        "python -m analysis.tables --scale {params.scale}"
+        " --missing {params.missing} >{log} 2>&1"
+
+
+rule figure:
+    input:
+        "{folder}/plan.json",
+    output:
+        "{folder}/figures/{figure}.svg",
+        "{folder}/figures/{figure}.csv",
+    log:
+        "logs/{folder}/{figure}.log",
+    wildcard_constraints:
+        figure="|".join(planning.FIGURES),
+    params:
+        scale=lambda wildcards: PLAN.scale_in(wildcards.folder),
+        missing=PLAN.missing,
+        code=PLAN.code_digest,
+    shell:
+        "python -m analysis.figures.{wildcards.figure} --scale {params.scale}"
+        " --missing {params.missing} >{log} 2>&1"

@@ -1,0 +1,21 @@
+# A record is a source file: the constraint lets this rule make the runs that have none, and no
+# other. It has no input, since dates after a clone are arbitrary. The checkpoint is no output, since
+# Snakemake deletes those of a job that failed. `exec` lets a SIGTERM reach the run itself, and a run
+# that a killed workflow left behind is waited for and its record taken.
+rule train:
+    output:
+        "results/runs/{run}/evaluations.csv",
+        "results/runs/{run}/metrics.csv",
+        "results/runs/{run}/run.json",
+    log:
+        "logs/{run}.log",
+    wildcard_constraints:
+        run=PLAN.trainable,
+    threads: 1
+    resources:
+        gpu=lambda wildcards: PLAN.gpus,
+    params:
+        arguments=lambda wildcards: PLAN.train_arguments(wildcards.run),
+    shell:
+        "exec python -m algorithms.train {params.arguments}"
+        " --output results/runs/{wildcards.run} --when-locked wait >>{log} 2>&1"
