@@ -25,12 +25,16 @@ class Custom(gymnasium.Env):
         super().reset(seed=seed)
         if seed is not None:
             self.private = np.random.default_rng(seed)
+        self.total = np.zeros(4)
         return np.zeros(4), {}
 
     def step(self, action):
         observation = np.asarray(action, np.float64).ravel().copy()
         if self.whim == "clock":
             observation[0] = next(_clock)
+        if self.whim == "sums":
+            self.total = self.total + observation
+            observation = self.total
         if self.whim == "private":
             observation[0] = self.private.random()
         if self.whim == "mutates":
@@ -41,9 +45,9 @@ class Custom(gymnasium.Env):
 _clock = iter(range(1_000_000))
 
 
-def custom(name, **arguments):
+def custom(name, limit=50, **arguments):
     """Register a `Custom` under a name of its own; returns its id."""
-    gymnasium.register(f"{name}-v0", Custom, kwargs=arguments, max_episode_steps=50)
+    gymnasium.register(f"{name}-v0", Custom, kwargs=arguments, max_episode_steps=limit)
     return f"{name}-v0"
 
 
@@ -54,6 +58,7 @@ CUSTOM = {
     "clock": custom("Clock", whim="clock"),
     "private": custom("Private", whim="private"),
     "mutates": custom("Mutates", whim="mutates"),
+    "endless": custom("Endless", whim="sums", limit=None),
     "warns": custom("Warns", whim="warns"),
     "fails": custom("Fails", whim="fails"),
     "unbounded": custom("Unbounded", actions=Box(-1, np.inf, (4,), np.float32)),

@@ -22,6 +22,7 @@ from envs import VectorEnvironment
         ("Humanoid-v4", 60),
         ("Pendulum-v1", 330),
         ("Point-v0", 47),
+        (CUSTOM["endless"], 3_000),
         (CUSTOM["private"], 30),
         (CUSTOM["mutates"], 30),
     ],

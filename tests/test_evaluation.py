@@ -49,7 +49,7 @@ class Drawing(Agent):
 
 
 class Lives(gymnasium.Env):
-    """An episode lasts 2 or 20 steps by a fair coin; reward 1 a step."""
+    """An episode lasts 2, 3 or 20 steps, each as likely; reward 1 a step."""
 
     observation_space = Box(-1, 1, (1,), np.float32)
     action_space = Box(-1, 1, (1,), np.float32)
@@ -59,7 +59,7 @@ class Lives(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.left = 2 if self.np_random.random() < 0.5 else 20
+        self.left = int(self.np_random.choice([2, 3, 20]))
         return np.zeros(1, np.float32), {}
 
     def step(self, action):
@@ -91,24 +91,27 @@ def test_returns_are_those_of_lone_episodes(env_id):
 
 
 def test_the_batch_keeps_its_shape_and_explores_never():
-    seeds = evaluation_seeds(0, 0, 6)
+    seeds = evaluation_seeds(0, 0, 10)
     agent = Drawing("Lives-v0")
     episodes = evaluate(agent, "Lives-v0", seeds, CPU)
-    assert {episode.length for episode in episodes} == {2, 20}
-    assert agent.calls == [((6, 1), torch.float32, False)] * 20
+    assert {episode.length for episode in episodes} == {2, 3, 20}
+    assert agent.calls == [((10, 1), torch.float32, False)] * 20
 
 
 def test_each_seed_counts_once_where_first_come_first_counted_favours_the_short():
     seeds = evaluation_seeds(0, 0, 400)
     lengths = [episode.length for episode in evaluate(Drawing("Lives-v0"), "Lives-v0", seeds, CPU)]
-    deviation = 9 / np.sqrt(len(seeds))
-    assert abs(np.mean(lengths) - 11) < 4 * deviation
+    for seed, length in zip(seeds[:30], lengths, strict=False):
+        (alone,) = evaluate(Drawing("Lives-v0"), "Lives-v0", [seed], CPU)
+        assert alone.length == length
+    mean, deviation = 25 / 3, 8.3 / np.sqrt(len(seeds))
+    assert abs(np.mean(lengths) - mean) < 4 * deviation
     # The wrong variant: the first 400 episodes to end.
     environment, first = VectorEnvironment("Lives-v0", seeds), []
     while len(first) < len(seeds):
         step = environment.step(np.zeros((len(seeds), 1), np.float32))
         first += step.episode_length[step.terminated].tolist()
-    assert np.mean(first[: len(seeds)]) < 11 - 4 * deviation
+    assert np.mean(first[: len(seeds)]) < mean - 4 * deviation
 
 
 def test_evaluation_repeats_and_leaves_no_trace():
