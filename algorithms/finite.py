@@ -12,39 +12,47 @@ class FiniteLatch:
     """
 
     def __init__(self, device: torch.device):
-        self.names: list[str] = []
+        self._offsets: dict[tuple[str, ...], int] = {}
+        self._names: list[str] = []
         self.flag = torch.full((2,), -1.0, dtype=torch.float64, device=device)
-        """(2,): update and index into `names`, both -1 while everything was finite."""
+        """(2,): update and number of the tensor, both -1 while everything was finite."""
 
+    @torch.no_grad()
     def check(self, update: int, **tensors: Tensor) -> None:
         """Look at tensors of any shape, in the order given (which should be that of computation:
         the first of them that is not finite is the one that is named)."""
-        for name, tensor in tensors.items():
-            if name not in self.names:
-                self.names.append(name)
-            # A sum is finite iff all terms are (short of overflow), and costs one pass.
-            is_bad = ~torch.isfinite(tensor.detach().sum())
-            candidate = torch.tensor(
-                [float(update), float(self.names.index(name))], dtype=torch.float64
-            ).to(self.flag.device, non_blocking=True)
-            self.flag = torch.where(is_bad & (self.flag[0] < 0), candidate, self.flag)
+        names = tuple(tensors)
+        if names not in self._offsets:
+            self._offsets[names] = len(self._names)
+            self._names.extend(names)
+        # A sum is finite iff all its terms are (short of overflow), and takes one pass.
+        sums = torch.stack([tensor.sum(dtype=torch.float64) for tensor in tensors.values()])
+        bad = ~torch.isfinite(sums)
+        first = bad.to(torch.int8).argmax() + self._offsets[names]
+        found = torch.stack([torch.full_like(self.flag[0], update), first.to(self.flag.dtype)])
+        self.flag = torch.where(bad.any() & (self.flag[0] < 0), found, self.flag)
 
+    @torch.no_grad()
     def check_history(self, first_update: int, **columns: Tensor) -> None:
-        """Look at several consecutive updates at once: columns (updates,), in the order in which
-        an update computes them, for methods whose updates are too small to be checked one by
-        one."""
-        for name in columns:
-            if name not in self.names:
-                self.names.append(name)
-        is_bad = ~torch.isfinite(torch.stack([c.detach() for c in columns.values()], dim=1))
-        where = is_bad.flatten().to(torch.uint8).argmax()
-        update = first_update + where.div(len(columns), rounding_mode="floor")
-        indices = torch.tensor([self.names.index(name) for name in columns], dtype=torch.int64)
-        index = indices.to(self.flag.device, non_blocking=True)[where % len(columns)]
-        candidate = torch.stack([update, index]).to(self.flag.dtype)
-        self.flag = torch.where(is_bad.any() & (self.flag[0] < 0), candidate, self.flag)
+        """`check` of consecutive updates at once, from columns (updates,): for methods whose
+        updates are too small to be looked at one by one."""
+        names = tuple(columns)
+        if names not in self._offsets:
+            self._offsets[names] = len(self._names)
+            self._names.extend(names)
+        bad = ~torch.isfinite(torch.stack(list(columns.values()), dim=1)).flatten()
+        first = bad.to(torch.int8).argmax()
+        update = first.div(len(names), rounding_mode="floor") + first_update
+        number = first % len(names) + self._offsets[names]
+        found = torch.stack([update, number]).to(self.flag.dtype)
+        self.flag = torch.where(bad.any() & (self.flag[0] < 0), found, self.flag)
 
     def describe(self, flag: list[float]) -> tuple[int, str] | None:
         """(update, tensor's name) from the host's copy of `flag`, or None."""
         update, index = flag
-        return None if update < 0 else (int(update), self.names[int(index)])
+        return None if update < 0 else (int(update), self._names[int(index)])
+
+
+def parameter_norm(module: torch.nn.Module) -> Tensor:
+    """Norm of all parameters: not finite iff one of them is not. One number to show the latch."""
+    return torch.nn.utils.get_total_norm([p.detach() for p in module.parameters()])

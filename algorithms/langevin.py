@@ -6,8 +6,8 @@ unadjusted Langevin dynamics of step size epsilon is
     x' = x + (epsilon / 2) w grad Q(x) + sqrt(epsilon) z,        z ~ N(0, I).            (1)
 
 The digest prints the drift without w; only with it is exp(Q/tau) the stationary law as epsilon
-goes to 0. At a fixed epsilon the stationary law is biased: on a quadratic U of curvature k its variance is
-1 / (k (1 - epsilon k / 4)) instead of 1 / k, and it exists iff epsilon k < 4.
+goes to 0. At a fixed epsilon the stationary law is biased: on a quadratic U of curvature k its
+variance is 1 / (k (1 - epsilon k / 4)) instead of 1 / k, and it exists iff epsilon k < 4.
 
 All functions take their noise from the caller and work on any leading dimensions; the last one is
 the action's. Imports nothing from the project.

@@ -10,10 +10,10 @@ and the twins follow plain temporal differences,
 
     y    = c r + gamma (1 - terminated) min_i Qbar_i(s', a'),      a' drawn by (1) at s'.      (2)
 
-Three things to know before trusting the name "soft policy". The digest prints (1) without w, but only
-with it is exp(Q / tau) the stationary law. K steps of size epsilon are neither stationary nor exact:
-the chain forgets its start over about 2 / (epsilon w k) steps where Q has curvature k. And (2) has no
-entropy term, so its fixed point is the value of the policy exp(Q / tau) / Z, which is not the
+Three things to know before trusting the name "soft policy". The digest prints (1) without w, but
+only with it is exp(Q / tau) the stationary law. K steps of size epsilon are neither stationary nor
+exact: the chain forgets its start over about 2 / (epsilon w k) steps where Q has curvature k. And
+(2) has no entropy term, so its fixed point is the value of the policy exp(Q / tau) / Z, not the
 maximum-entropy optimum. |Q| grows a hundredfold in training, so a fixed w goes from inert to
 saturated: `drift_length` and `next_action_on_face` show where a run stands.
 
@@ -29,6 +29,7 @@ from torch import Tensor
 from algorithms.agent import Metrics, NamedNetwork
 from algorithms.compilation import compiled_for
 from algorithms.device import sampling_dtype
+from algorithms.finite import parameter_norm
 from algorithms.langevin import Boundary, Dynamics, langevin
 from algorithms.networks import Conditioning, Critics, polyak_update
 from algorithms.off_policy import OffPolicyAgent
@@ -133,6 +134,10 @@ class LQL(OffPolicyAgent):
     def update(self, batch: Batch, noise: ChainNoise | None = None) -> Metrics:
         """TD (2), then the targets."""
         noise = noise or self.draw_chain_noise(batch.reward.shape[0], self.generators["update"])
+        critics = {
+            "critics": parameter_norm(self.critics),
+            "target_critics": parameter_norm(self.target_critics),
+        }
         next_action = self.sample(batch.next_observation, noise)
         target = self.temporal_difference_target(batch, next_action)
         loss, value = self.regression_loss(batch.observation, batch.action, target)
@@ -141,7 +146,7 @@ class LQL(OffPolicyAgent):
         polyak_update(self.target_critics, self.critics, self.configuration.target_rate)
         metrics["drift_length"] = self.drift_length(batch.next_observation, next_action)
         metrics["next_action_on_face"] = (next_action.abs() >= 1).float().mean()
-        self.finite.check(self.updates, **metrics)
+        self.finite.check(self.updates, **critics, **metrics)
         return metrics
 
     @torch.no_grad()

@@ -31,6 +31,7 @@ from torch import Tensor
 from algorithms.agent import Metrics, NamedNetwork
 from algorithms.compilation import compiled_for
 from algorithms.device import sampling_dtype
+from algorithms.finite import parameter_norm
 from algorithms.langevin import (
     Boundary,
     Dynamics,
@@ -174,6 +175,10 @@ class NCLQL(OffPolicyAgent):
         """TD (3) at the finest level, smoothing (4) at the others, then the targets."""
         c = self.configuration
         noise = noise or self.draw_update_noise(batch.reward.shape[0])
+        critics = {
+            "critics": parameter_norm(self.critics),
+            "target_critics": parameter_norm(self.target_critics),
+        }
         next_action = self.sample(batch.next_observation, noise.chain)
         target = self.temporal_difference_target(batch, next_action)
         finest = torch.full_like(noise.level, self.finest)
@@ -194,7 +199,7 @@ class NCLQL(OffPolicyAgent):
             metrics["gradient_norm"] = self.step(loss)
         polyak_update(self.target_critics, self.critics, c.target_rate)
         metrics["next_action_on_face"] = (next_action.abs() >= 1).float().mean()
-        self.finite.check(self.updates, **metrics)
+        self.finite.check(self.updates, **critics, **metrics)
         return metrics
 
     @torch.no_grad()
