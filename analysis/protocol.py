@@ -108,7 +108,8 @@ def read_protocol(
         raise ProtocolError(f"{file}: cannot be read: {error.strerror}") from None
     try:
         document = yaml.load(content, _Loader)
-        document = _merge(document, dict(overrides or {}))
+        if overrides and isinstance(document, Mapping):
+            document = _merge(document, overrides)
         _check_schema(document)
         return _fill_in(document)
     except yaml.YAMLError as error:

@@ -277,8 +277,9 @@ def _check_metrics(file: Path, table: pd.DataFrame, document: dict[str, Any]) ->
     at = table["transitions"].to_numpy(float)
     if np.any(np.diff(at) < 0):
         raise RecordError(file, "transitions run backwards")
-    if document["status"] == "complete" and len(at) and at[-1] < total:
-        raise RecordError(file, f"ends at {at[-1]:.0f} of {total} transitions")
+    end = at[-1] if len(at) else 0
+    if document["status"] == "complete" and end < total:
+        raise RecordError(file, f"ends at {end:.0f} of {total} transitions")
 
 
 def _is_count(value: Any) -> bool:

@@ -1,0 +1,259 @@
+"""The protocol: read whole or refused in one line that names the key; what it asks to be run."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import analysis.protocol
+from algorithms import ALGORITHMS
+from analysis.estimate import describe_cost
+from analysis.plan import Plan
+from analysis.protocol import PROTOCOL, ProtocolError, read_protocol
+from analysis.records import planned_evaluations
+
+FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+DOCUMENT = yaml.safe_load((Path(__file__).parent.parent / PROTOCOL).read_text())
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parent.parent)
+
+
+def test_the_three_scales_are_the_documented_ones():
+    protocol = read_protocol()
+    desk, paper, smoke = (protocol.scale(name) for name in ("desk", "paper", "smoke"))
+    assert protocol.default == "desk"
+    assert desk.environments == ("Hopper-v4", "Walker2d-v4", "HalfCheetah-v4", "Ant-v4")
+    assert paper.environments == (*desk.environments, "Humanoid-v4", "Swimmer-v4")
+    assert paper.seeds == (100, 200, 300, 400, 500)
+    assert "Hopper-v4" in smoke.environments and len(smoke.seeds) == 2
+    assert smoke.settings == {"hidden_width": 64, "batch_size": 64} and not smoke.compile
+    for scale in (desk, paper, smoke):
+        assert [e.label for e in scale.entries if not e.is_variant] == list(ALGORITHMS)
+
+
+def test_the_paper_scale_makes_a_million_updates_and_evaluates_as_the_authors_do():
+    sizes = read_protocol().scale("paper").sizes
+    learning_steps = (sizes["transitions"] - sizes["warm_up"]) // sizes["num_envs"]
+    assert learning_steps * sizes["updates_per_step"] == 1_000_000
+    assert planned_evaluations(sizes)[1:] == [30_000 + k * 125_000 for k in range(41)]
+
+
+def test_the_smoke_scale_makes_enough_updates():
+    sizes = read_protocol().scale("smoke").sizes
+    learning_steps = (sizes["transitions"] - sizes["warm_up"]) // sizes["num_envs"]
+    assert learning_steps * sizes["updates_per_step"] >= 2000
+
+
+def _with(path: str, value) -> dict:
+    """Overrides with one value changed."""
+    *parents, last = path.split(".")
+    overrides: dict = {}
+    inner = overrides
+    for parent in parents:
+        inner = inner.setdefault(parent, {})
+    inner[last] = value
+    return overrides
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("sclaes", {}, "unknown key 'sclaes'; the nearest known is 'scales'"),
+        ("scales.desk.transition", 5, "scales.desk: unknown key 'transition'; .* 'transitions'"),
+        ("variants.x.algoritm", "sac", "variants.x: .*'algorithm"),
+        ("scales.desk.algorithms", ["nc_lq"], "unknown algorithm 'nc_lq'; .* is 'nc_lql'"),
+        ("variants.x.algorithm", "pppo", "variants.x.algorithm: .* 'pppo'; .* is 'ppo'"),
+        ("scales.desk.environments", ["Hoper-v4"], "environment 'Hoper-v4'; .* is 'Hopper-v4'"),
+        ("scales.desk.thresholds.Hoper-v4", [1], "environment 'Hoper-v4'; .* is 'Hopper-v4'"),
+        ("scales.desk.variants", ["no_cloning"], "unknown variant 'no_cloning'"),
+        ("scales.desk.environments", ["Ant-v4", "Hopper-v5"], "'Hopper-v5' beside another version"),
+        ("scales.desk.seeds", [-1], "scales.desk.seeds.0: -1 is less than"),
+        ("scales.desk.seeds", [1.0], "scales.desk.seeds.0: 1.0 is not of type 'integer'"),
+        ("scales.desk.seeds", [True], "True is not of type 'integer'"),
+        ("scales.desk.seeds", [1, 1], "scales.desk.seeds: .*non-unique"),
+        ("scales.desk.seeds", [], "scales.desk.seeds: "),
+        ("scales.desk.transitions", 0, "scales.desk.transitions: 0 is less than"),
+        ("scales.desk.num_envs", -5, "scales.desk.num_envs: -5 is less than"),
+        ("scales.desk.warm_up", 300_000, "scales.desk.warm_up: 300000 is too large"),
+        ("scales.desk.evaluate_every", 300_001, "evaluate_every: 300001 is too large"),
+        ("scales.runs", DOCUMENT["scales"]["desk"], "'runs' cannot be the name"),
+        ("studies.desk", {"like": "desk"}, "'desk' cannot be the name"),
+        ("studies.x", {"like": "dsk"}, "unknown scale 'dsk'; .* is 'desk'"),
+        ("studies.x", {"like": "desk"}, "studies.x: names no algorithm"),
+        ("studies.x", {"seeds": [1]}, "studies.x: lacks 'like'"),
+        ("variants.ppo", {"algorithm": "ppo"}, "variants.ppo: is the name of an algorithm"),
+        ("default", "dask", "unknown scale 'dask'; the nearest known is 'desk'"),
+        ("missing", "gaps", "missing: 'gaps' is not one of"),
+        ("device", "tpu", "device: 'tpu' does not match"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line_that_names_it(path, value, told):
+    with pytest.raises(ProtocolError, match=told) as refusal:
+        read_protocol(overrides=_with(path, value))
+    assert "\n" not in str(refusal.value)
+    assert str(refusal.value).startswith("config/protocol.yaml: ")
+
+
+def test_a_seed_that_a_value_was_chosen_on_is_never_reported():
+    tuned = read_protocol().scale("sweep_lql").seeds[0]
+    with pytest.raises(ProtocolError, match=f"studies.sweep_lql.seeds: {tuned} is a seed of 'des"):
+        read_protocol(overrides=_with("scales.desk.seeds", [0, tuned]))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("default: desk\ndefault: desk\nscales: {}\n", "key 'default' stands twice"),
+        ("a: [1\n", "not YAML"),
+        ("- 1\n", "is not of type 'object'"),
+        ("", "is not of type 'object'"),
+        ("1: 2\n", "key 1 is no text"),
+        ("default: 2026-99-99\n", "not YAML"),
+        ("&a [*a]\n", "is not of type 'object'"),
+        ("default: desk\nscales: &a {desk: *a}\n", "scales.desk"),
+        ("default: " + "[" * 2000, "nested too deeply"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, text, told):
+    file = tmp_path / "protocol.yaml"
+    file.write_text(text)
+    with pytest.raises(ProtocolError, match=told) as refusal:
+        read_protocol(file)
+    assert "\n" not in str(refusal.value)
+
+
+def test_whatever_the_bytes_a_protocol_or_the_error(tmp_path):
+    file = tmp_path / "protocol.yaml"
+    whole = PROTOCOL.read_bytes()
+    positions = st.integers(0, len(whole))
+    damaged = st.builds(
+        lambda a, b, new: whole[: min(a, b)] + new + whole[max(a, b) :],
+        positions,
+        positions,
+        st.binary(max_size=8) | st.sampled_from([b"*a", b"&a", b"? ", b"[" * 2000, b"!!x", b"<<"]),
+    )
+
+    @FUZZ
+    @given(content=st.binary(max_size=200) | damaged)
+    def read(content):
+        file.write_bytes(content)
+        try:
+            read_protocol(file)
+        except ProtocolError as error:
+            assert "\n" not in str(error)
+
+    read()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["algorithm", "settings", "seeds", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@FUZZ
+@given(data=st.data())
+def test_whatever_the_values_a_protocol_or_the_error(data):
+    """One value anywhere in the protocol replaced."""
+    document = copy.deepcopy(DOCUMENT)
+    inner = document
+    while True:
+        keys = list(inner) if isinstance(inner, dict) else list(range(len(inner)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(inner[key], dict | list) or not inner[key] or data.draw(st.booleans()):
+            inner[key] = data.draw(VALUES)
+            break
+        inner = inner[key]
+    try:
+        read_protocol(overrides=document)
+    except ProtocolError as error:
+        assert "\n" not in str(error)
+
+
+def test_a_grid_is_a_variant_for_each_combination():
+    scale = read_protocol().scale("sweep_lql")
+    assert len({entry.label for entry in scale.entries}) == len(scale.entries) == 9
+    assert {
+        (e.settings["step_size"], e.settings["inverse_temperature"]) for e in scale.entries
+    } == {(epsilon, w) for epsilon in (0.001, 0.01, 0.1) for w in (1.0, 10.0, 100.0)}
+
+
+def test_an_algorithm_that_is_gone_takes_only_its_variants_with_it(monkeypatch):
+    without = {name: place for name, place in ALGORITHMS.items() if name != "sac"}
+    monkeypatch.setattr(analysis.protocol, "ALGORITHMS", without)
+    protocol = read_protocol()
+    for scale in protocol.scales.values():
+        assert all(entry.algorithm != "sac" for entry in scale.entries)
+    assert protocol.scale("paper").left_out == ("sac_every_transition",)
+    demanding = {"variants": {"sac_every_transition": {"optional": False}}}
+    with pytest.raises(ProtocolError, match="unknown algorithm 'sac'"):
+        read_protocol(overrides=demanding)
+
+
+def test_a_study_takes_what_it_does_not_say_from_its_scale():
+    protocol = read_protocol()
+    desk, sweep = protocol.scale("desk"), protocol.scale("sweep_lql")
+    assert sweep.sizes == desk.sizes | {"transitions": 100_000}
+    assert sweep.thresholds["Hopper-v4"] == desk.thresholds["Hopper-v4"]
+    assert "Ant-v4" not in sweep.thresholds
+
+
+def test_runs_have_paths_of_their_own():
+    plan = Plan()
+    paths = [run.path for scale in plan.scales for run in plan.runs(scale)]
+    assert len(set(paths)) == len(paths)
+    assert "results/runs/desk/Ant-v4/diffusion_ql_no_cloning/seed0" in paths
+    assert plan.folder("desk") == "results" and plan.folder("smoke") == "results/smoke"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--scale", "dsk"], ["--overrides", '{"scales": {"desk": {"seeds": [-1]}}}']],
+)
+def test_the_command_line_refuses_with_status_2(arguments):
+    command = [sys.executable, "-m", "analysis.plan", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1 and not ended.stdout
+
+
+def _configuration(**changes) -> dict:
+    return {
+        "algorithm": "ppo",
+        "env": "Hopper-v4",
+        "seed": 0,
+        "transitions": 100_000,
+        "num_envs": 5,
+    } | changes
+
+
+def test_cost_is_told_from_runs_alike():
+    def document(seconds, **changes):
+        configuration = _configuration(**changes)
+        return {"status": "complete", "configuration": configuration, "wall_seconds": seconds}
+
+    recorded = [document(3600.0), document(7200.0, env="Ant-v4")]
+    longer = _configuration(seed=1, transitions=1_000_000)
+    assert describe_cost([longer], recorded).startswith("about 10.0 hours of one core")
+    # Of an environment without a record: the median over the others.
+    assert describe_cost([longer | {"env": "Walker2d-v4"}], recorded).startswith("about 15.0 hours")
+    assert describe_cost([_configuration(seed=1)], [document(60.0)]).startswith("about 1 minutes")
+    other = _configuration(algorithm="sac")
+    assert describe_cost([other], recorded).endswith("is not known")
+    assert describe_cost([longer, other], recorded).endswith(
+        "without 1 like nothing that is recorded"
+    )
