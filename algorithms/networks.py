@@ -112,7 +112,7 @@ class Critics(nn.Module):
         return torch.bmm(self.time_1(mish(self.time_0(features))), self.level_weight)
 
     def value(self, context: Tensor, action: Tensor) -> Tensor:
-        """Q (copies, batch) from a first-layer context (copies, batch, width) and (batch, action)."""
+        """Q (copies, batch) from a first layer's context (copies, batch, width) and actions."""
         action = action.expand(self.copies, -1, -1)
         activation = Mish.apply if torch.is_grad_enabled() else mish
         h = activation(context + torch.bmm(action, self.action_weight))
