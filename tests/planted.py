@@ -119,7 +119,7 @@ def write_record(
     has_diverged: bool = False,
     updates_per_transition: float = 0.2,
 ) -> None:
-    """run.json, evaluations.csv and metrics.csv; the episodes of an evaluation lie around its mean."""
+    """run.json, evaluations.csv and metrics.csv; episodes lie around their mean."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["transitions,updates,episode,return,length"]
     for at, mean in zip(transitions, returns, strict=True):

@@ -1,0 +1,117 @@
+"""What a return is held against: floors of thoughtless policies, published scores, claims.
+
+Normalised scores are fixed by them: 0 is the random policy (100 episodes, measured by
+`analysis.probes.floors`), 1 the published SAC after a million transitions. Both belong to one
+version of an environment; another version of it is not normalised.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.records import RecordError
+
+FLOORS = Path("results/probes/floors/floors.csv")
+REFERENCE_SCORES = Path("paper/reference_scores.csv")
+SCORE_COLUMNS = ("source", "algorithm", "env", "env_version", "mean", "use")
+FLOOR_COLUMNS = ("env", "policy", "episode", "return")
+
+NO_FLOOR = "no random policy measured"
+
+
+class Floors(NamedTuple):
+    """Mean returns of policies that look at nothing."""
+
+    random: float
+    """Uniformly random actions."""
+    zero: float
+    """The centre of the action box at every step."""
+    episodes: int
+    """Of each."""
+
+
+class Claim(NamedTuple):
+    """A return as a third party's digest of the paper prints it."""
+
+    value: float
+    env_version: str
+    """Which the digest speaks of; a result of another version is compared with reserve."""
+    source: str
+
+
+class Normalisation(NamedTuple):
+    """The ends of the scale of normalised scores of an environment."""
+
+    zero: float
+    one: float
+
+    def __call__(self, returns):
+        """Normalised scores of returns."""
+        return (returns - self.zero) / (self.one - self.zero)
+
+
+def split(env: str) -> tuple[str, str]:
+    """('Hopper', 'v4') of 'Hopper-v4'."""
+    name, _, version = env.rpartition("-")
+    return name, version
+
+
+def floors(env: str) -> Floors | None:
+    """Of an environment's full id; None where they were not measured.
+
+    RecordError if the file is missing or damaged.
+    """
+    table = _table(FLOORS, FLOOR_COLUMNS)
+    returns = table[table["env"] == env]
+    if returns.empty:
+        return None
+    means = returns.groupby("policy")["return"].agg(["mean", "size"])
+    mean = means["mean"]
+    if set(means.index) != {"random", "zero"} or not np.isfinite(mean).all():
+        raise RecordError(FLOORS, f"rows of {env} are not finite ones of random and zero actions")
+    return Floors(float(mean["random"]), float(mean["zero"]), int(means["size"].min()))
+
+
+def reference_scores() -> pd.DataFrame:
+    """`paper/reference_scores.csv`; RecordError if missing or without its columns."""
+    return _table(REFERENCE_SCORES, SCORE_COLUMNS)
+
+
+def claim(algorithm: str, env: str) -> Claim | None:
+    """What the digest claims that an algorithm returns in an environment, whatever its version."""
+    scores = reference_scores()
+    name, _ = split(env)
+    rows = scores.query("use == 'claimed' and algorithm == @algorithm and env == @name")
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    return Claim(float(row["mean"]), row["env_version"], row["source"])
+
+
+def normalisation(env: str) -> Normalisation | str:
+    """The scale of normalised scores, or the reason why the environment has none."""
+    scores = reference_scores()
+    name, version = split(env)
+    rows = scores.query("use == 'normalisation' and env == @name and env_version == @version")
+    if rows.empty:
+        return "no published SAC score"
+    floor = floors(env)
+    if floor is None:
+        return NO_FLOOR
+    return Normalisation(floor.random, float(rows.iloc[0]["mean"]))
+
+
+def _table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table with at least `columns`; RecordError if there is none."""
+    try:
+        table = pd.read_csv(file, float_precision="round_trip")
+    except FileNotFoundError:
+        raise RecordError(file, "missing") from None
+    except (ValueError, OSError) as error:
+        raise RecordError(file, str(error).splitlines()[0]) from None
+    absent = [name for name in columns if name not in table]
+    if absent:
+        raise RecordError(file, f"has no column {absent[0]}")
+    return table
