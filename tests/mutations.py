@@ -1,0 +1,261 @@
+"""Patches one line of the updates at a time and shows which tests notice.
+
+    python tests/mutations.py [--only WORD]
+
+Works on a copy of the repository; the tree itself is left alone. Prints a table and ends with
+status 1 if a mutation survives, or if its line is no longer there. Takes minutes.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = "tests/test_reference.py -k plain"
+COPIED = ("algorithms", "envs", "analysis", "config", "tests", "paper", "pyproject.toml")
+
+
+class Mutation(NamedTuple):
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: str = REFERENCE
+
+
+NC_LQL = "algorithms/nc_lql.py"
+LQL = "algorithms/lql.py"
+LANGEVIN = "algorithms/langevin.py"
+NETWORKS = "algorithms/networks.py"
+
+MUTATIONS = [
+    Mutation(
+        "NC-LQL: smoothing regresses on the twins after the TD step",
+        NC_LQL,
+        "clean_value = value.mean(0)  # before the TD step",
+        "clean_value = None",
+    ),
+    Mutation(
+        "NC-LQL: one joint step instead of two",
+        NC_LQL,
+        'update_steps: Literal["separate", "joint"] = "separate"',
+        'update_steps: Literal["separate", "joint"] = "joint"',
+    ),
+    Mutation(
+        "NC-LQL: chain on the target critics",
+        NC_LQL,
+        "levels = self.critics.conditioning(",
+        "levels = self.target_critics.conditioning(",
+    ),
+    Mutation(
+        "NC-LQL: TD target from the online critics",
+        NC_LQL,
+        "value = self.target_critics(batch.next_observation",
+        "value = self.critics(batch.next_observation",
+    ),
+    Mutation(
+        "NC-LQL: mean instead of min of the target critics",
+        NC_LQL,
+        "next_action, finest).amin(0)",
+        "next_action, finest).mean(0)",
+    ),
+    Mutation(
+        "NC-LQL: the noisy action is clipped",
+        NC_LQL,
+        "noisy_action = batch.action + self.noise_levels[noise.level, None] * noise.perturbation",
+        "noisy_action = (batch.action + self.noise_levels[noise.level, None]"
+        " * noise.perturbation).clamp(-1, 1)",
+    ),
+    Mutation(
+        "NC-LQL: levels drawn over the finest too",
+        NC_LQL,
+        "coarse = max(self.configuration.noise_levels - 1, 1)",
+        "coarse = self.configuration.noise_levels",
+        "tests/test_nc_lql.py -k levels",
+    ),
+    Mutation(
+        "NC-LQL: TD at the coarsest level",
+        NC_LQL,
+        "self.finest = c.noise_levels - 1 if c.conditioning else 0",
+        "self.finest = 0",
+    ),
+    Mutation(
+        "NC-LQL: bootstraps through termination",
+        NC_LQL,
+        "self.configuration.discount * (~batch.terminated) * value",
+        "self.configuration.discount * value",
+    ),
+    Mutation(
+        "NC-LQL: reward unscaled",
+        NC_LQL,
+        "self.configuration.reward_scale * batch.reward + future",
+        "batch.reward + future",
+    ),
+    Mutation(
+        "NC-LQL: gradient not normalised",
+        NC_LQL,
+        'c.gradient == "normalised", c.boundary',
+        "False, c.boundary",
+    ),
+    Mutation(
+        "NC-LQL: targets not moved",
+        NC_LQL,
+        "polyak_update(self.target_critics, self.critics, c.target_rate)",
+        "pass",
+    ),
+    Mutation(
+        "NC-LQL: targets move between the two steps",
+        NC_LQL,
+        'metrics["td_gradient_norm"] = self.step(loss)',
+        'metrics["td_gradient_norm"] = self.step(loss); '
+        "polyak_update(self.target_critics, self.critics, c.target_rate)",
+    ),
+    Mutation(
+        "NC-LQL: levels walked from fine to coarse",
+        NC_LQL,
+        '"annealed": list(range(c.noise_levels))',
+        '"annealed": list(reversed(range(c.noise_levels)))',
+    ),
+    Mutation(
+        "NC-LQL: smoothing trained on the mean over noise levels of another index",
+        NC_LQL,
+        "batch.observation, noisy_action, noise.level, clean_value",
+        "batch.observation, noisy_action, noise.level + 1, clean_value",
+    ),
+    Mutation(
+        "chain: drift without the half",
+        LANGEVIN,
+        "drift = (0.5 * dynamics.inverse_temperature)",
+        "drift = (dynamics.inverse_temperature)",
+        "tests/test_langevin.py -k quadratic",
+    ),
+    Mutation(
+        "chain: noise scaled by the step size, not its root",
+        LANGEVIN,
+        "torch.sqrt(step_size) * noise",
+        "step_size * noise",
+        "tests/test_langevin.py -k quadratic",
+    ),
+    Mutation(
+        "chain: no clipping",
+        LANGEVIN,
+        "return x.clamp(-1, 1)",
+        "return x",
+        "tests/test_langevin.py -k clipping",
+    ),
+    Mutation(
+        "chain: norm over the batch",
+        LANGEVIN,
+        "torch.linalg.vector_norm(gradient, dim=-1, keepdim=True)",
+        "torch.linalg.vector_norm(gradient)",
+    ),
+    Mutation(
+        "chain: step sizes grow with sigma, not its square",
+        LANGEVIN,
+        "(sigma / noise_levels[-1]) ** 2",
+        "(sigma / noise_levels[-1])",
+        "tests/test_langevin.py -k composes",
+    ),
+    Mutation(
+        "critics: cosines before sines",
+        NETWORKS,
+        "torch.cat([phase.sin(), phase.cos()], dim=1)",
+        "torch.cat([phase.cos(), phase.sin()], dim=1)",
+    ),
+    Mutation(
+        "critics: derivative of Mish off",
+        NETWORKS,
+        "t + x * (4 * e * (e + 1)) * (d * d)",
+        "t + x * (2 * e * (e + 1)) * (d * d)",
+        "tests/test_networks.py",
+    ),
+    Mutation(
+        "LQL: gradient of the sum, not of the mean",
+        LQL,
+        "self.critics.action_gradient(action, conditioning) / self.critics.copies",
+        "self.critics.action_gradient(action, conditioning)",
+        "tests/test_lql.py",
+    ),
+    Mutation(
+        "LQL: chain on the target critics",
+        LQL,
+        "(conditioning,) = self.critics.conditioning(observation, self.precision)",
+        "(conditioning,) = self.target_critics.conditioning(observation, self.precision)",
+        "tests/test_lql.py",
+    ),
+    Mutation(
+        "LQL: mean instead of min of the target critics",
+        LQL,
+        "value = self.target_critics(batch.next_observation, next_action).amin(0)",
+        "value = self.target_critics(batch.next_observation, next_action).mean(0)",
+        "tests/test_lql.py",
+    ),
+    Mutation(
+        "LQL: TD target from the online critics",
+        LQL,
+        "value = self.target_critics(batch.next_observation, next_action).amin(0)",
+        "value = self.critics(batch.next_observation, next_action).amin(0)",
+        "tests/test_lql.py",
+    ),
+    Mutation(
+        "LQL: bootstraps through termination",
+        LQL,
+        "self.configuration.discount * (~batch.terminated) * value",
+        "self.configuration.discount * value",
+        "tests/test_lql.py",
+    ),
+    Mutation(
+        "LQL: targets not moved",
+        LQL,
+        "polyak_update(self.target_critics, self.critics, self.configuration.target_rate)",
+        "pass",
+        "tests/test_lql.py",
+    ),
+]
+
+
+def outcome(mutation: Mutation) -> str:
+    """'noticed', or what is wrong: the line is gone, the tests passed or did not run."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in COPIED:
+            source, target = ROOT / name, Path(folder) / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        path = Path(folder) / mutation.file
+        text = path.read_text()
+        if text.count(mutation.old) != 1:
+            return f"line found {text.count(mutation.old)} times"
+        path.write_text(text.replace(mutation.old, mutation.new))
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        run = subprocess.run(
+            command + mutation.tests.split(" ", 2), cwd=folder, capture_output=True, text=True
+        )
+        # 1: tests failed. Anything else (a crash, no test selected) is not a notice.
+        return {0: "SURVIVED", 1: "noticed"}.get(run.returncode, f"pytest: {run.returncode}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="mutations whose description holds this word")
+    parser.add_argument("--jobs", type=int, default=2, help="mutations tried at a time")
+    arguments = parser.parse_args()
+    chosen = [m for m in MUTATIONS if arguments.only.lower() in m.what.lower()]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        results = list(pool.map(outcome, chosen))
+    width = max(len(m.what) for m in chosen)
+    for mutation, result in zip(chosen, results, strict=True):
+        print(f"{mutation.what:{width}}  {result}")
+    survived = sum(result != "noticed" for result in results)
+    print(f"{len(chosen) - survived} of {len(chosen)} noticed")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The written-out gradient, the fast activation and the target rate."""
+
+import pytest
+import torch
+
+from algorithms.device import generator_on
+from algorithms.networks import (
+    Critics,
+    Mish,
+    mish_with_derivative,
+    polyak_update,
+    truncated_normal_,
+)
+
+CPU = torch.device("cpu")
+
+
+def critics(levels: int = 0, layers: int = 3, seed: int = 0) -> Critics:
+    generator = generator_on(CPU, seed)
+    return Critics(5, 3, 32, layers, CPU, generator, levels=levels)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 6])
+@pytest.mark.parametrize("levels", [0, 10])
+def test_written_out_gradient_equals_automatic_differentiation(levels, layers):
+    q = critics(levels, layers)
+    observation, action = torch.randn(7, 5), torch.rand(7, 3, requires_grad=True)
+    for level, conditioning in enumerate(q.conditioning(observation, torch.float32)):
+        index = torch.full((7,), level) if levels else None
+        (expected,) = torch.autograd.grad(q(observation, action, index).sum(), action)
+        got = q.action_gradient(action.detach(), conditioning)
+        torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_bfloat16_products_give_nearly_the_same_gradient():
+    q = critics(10)
+    observation, action = torch.randn(200, 5), torch.rand(200, 3)
+    exact = q.action_gradient(action, q.conditioning(observation, torch.float32)[3])
+    rough = q.action_gradient(action, q.conditioning(observation, torch.bfloat16)[3])
+    assert rough.dtype == torch.float32
+    assert 1e-5 < ((rough - exact).norm() / exact.norm()).item() < 0.02
+
+
+@pytest.mark.parametrize("compiling", [False, True], ids=["eager", "fused"])
+def test_mish_and_its_derivative(compiling, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    x = torch.cat([torch.linspace(-30, 30, 6001), torch.tensor([-1e4, -88.0, 89.0, 1e4])])
+    exact = x.double().requires_grad_()
+    value = torch.nn.functional.mish(exact)
+    (slope,) = torch.autograd.grad(value.sum(), exact)
+    y, derivative = mish_with_derivative(x)
+    torch.testing.assert_close(y, value.float(), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(derivative, slope.float(), atol=1e-6, rtol=1e-6)
+    parameter = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(Mish.apply(parameter).sum(), parameter)
+    torch.testing.assert_close(gradient, slope.float(), atol=1e-6, rtol=1e-6)
+
+
+def test_initial_weights_are_cut_off_at_two_deviations():
+    weight = truncated_normal_(torch.empty(400, 400), 100, generator_on(CPU, 0))
+    assert weight.abs().max() <= 0.2
+    # A normal cut off at two deviations keeps 0.8796 of its deviation.
+    assert weight.std().item() == pytest.approx(0.08796, rel=0.01)
+
+
+def test_targets_move_by_exactly_the_rate():
+    online, target = critics(10, seed=1), critics(10, seed=2)
+    with torch.no_grad():
+        for p in online.parameters():  # biases begin at zero in both
+            p.add_(1)
+    before = [p.clone() for p in target.parameters()]
+    polyak_update(target, online, 0.005)
+    for old, new, goal in zip(before, target.parameters(), online.parameters(), strict=True):
+        torch.testing.assert_close(new, 0.995 * old + 0.005 * goal, atol=1e-8, rtol=1e-6)
+        assert not torch.equal(old, goal) and not torch.equal(new, old)
