@@ -5,7 +5,9 @@
 #   snakemake --cores 8 smoke                    any scale or study of the protocol, by its name
 #   snakemake results/table1.csv                 one file
 #   snakemake all --config missing=gap           trains nothing; absent runs are named gaps
-#   snakemake --configfile mine.yaml all         merged into config/protocol.yaml
+#   snakemake all --configfile mine.yaml         merged into config/protocol.yaml
+#
+# (--config and --configfile take every word that follows them, so targets stand before.)
 import json
 import sys
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from analysis.protocol import PROTOCOL, Protocol, ProtocolError, Scale, read_pro
 from analysis.resolution import RESULTS, PlanError, PlannedRun, digest, resolved, write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
+STAMPS = Path(".snakemake/outdated")
 TABLES = (
     "table1.csv",
     "table1.md",
@@ -238,12 +240,11 @@ class Plan:
         return document | {"state": digest(json.dumps(document, sort_keys=True))}
 
     def prepare(self, folder: str) -> list[str]:
-        """What the `plan.json` in `folder` waits for: the `run.json` of runs to be trained.
+        """What the `plan.json` in `folder` waits for: the `run.json` of every run (where gaps are
+        to be shown, of none) and a stamp, which is new where what is there is outdated.
 
-        Says how many there are, and ends the process with status 2 before anything runs if a
-        record or a configuration is no good. A `plan.json` that is there but not of the present
-        protocol and records, with nothing left to train, is removed, so that it is made again, and
-        with it all that is derived from it, whatever the dates of the files.
+        Says how many runs there are, and ends the process with status 2 before anything runs if a
+        record or a configuration is no good.
         """
         if folder not in self._prepared:
             scale = self.scale_in(folder)
@@ -254,10 +255,13 @@ class Plan:
                     print(self.summary(scale, good), file=sys.stderr, flush=True)
             except PlanError as error:
                 _refuse(error)
-            absent = [f"{run.path}/run.json" for run in self.to_train(scale)]
+            stamp = STAMPS / scale
             if self._is_main_process:
-                _remove_outdated(Path(folder) / "plan.json", None if absent else state)
-            self._prepared[folder] = absent
+                is_done = not self.to_train(scale)
+                _renew(stamp, Path(folder) / "plan.json", state if is_done else None)
+            # All runs, recorded or not: a set of inputs that shrinks would look like a change.
+            runs = [] if self.missing == "gap" else self.runs(scale)
+            self._prepared[folder] = [str(stamp), *(f"{run.path}/run.json" for run in runs)]
         return self._prepared[folder]
 
     @cached_property
@@ -290,17 +294,23 @@ def _refuse(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
-def _remove_outdated(plan_file: Path, state: str | None) -> None:
-    """With a file in place Snakemake would train nothing for it: it takes inputs that are absent
-    for intermediate ones that were cleared away."""
+def _renew(stamp: Path, plan_file: Path, state: str | None) -> None:
+    """Write `stamp` anew unless `plan_file` has this state, so that Snakemake makes the plan again,
+    and with it all that is derived from it, whatever the dates of records and protocol.
+
+    `state` is None while runs are to be trained: with a plan in place Snakemake would train nothing
+    for it, since it takes absent inputs for intermediate ones that were cleared away.
+    """
     try:
-        is_current = json.loads(plan_file.read_bytes())["state"] == state
+        found = json.loads(plan_file.read_bytes()).get("state")
     except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError):
-        is_current = False
-    if not is_current:
-        plan_file.unlink()
+        found = "none"
+    except (ValueError, AttributeError):
+        found = "damaged"
+    if found != state or not stamp.exists():
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        # Never the same twice: Snakemake goes by content where a date is newer.
+        stamp.write_text(f"{time.time_ns()}\n")
 
 
 def _scale_document(part: Scale, folder: str) -> dict[str, Any]:

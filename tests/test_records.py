@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from planted import CONFIGURATION, plant
+from run_records import CONFIGURATION, plant_record
 
 from analysis import records
 from analysis.records import RecordError, load_plan, planned_evaluations, read_run, read_scale
@@ -16,7 +16,7 @@ FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_sc
 
 
 def test_a_planted_record_is_read(tmp_path):
-    run = read_run(plant(tmp_path / "run"))
+    run = read_run(plant_record(tmp_path / "run"))
     assert run.status == "complete"
     assert run.evaluations.columns.tolist() == list(records.EVALUATION_COLUMNS)
     assert run.evaluations["transitions"].unique().tolist() == [0, 250, 500, 750, 1000]
@@ -34,7 +34,7 @@ def test_evaluations_are_counted_back_from_the_end():
 
 @pytest.mark.parametrize("name", records.FILES)
 def test_a_file_cut_at_any_byte_is_refused(tmp_path, name):
-    file = plant(tmp_path / "run") / name
+    file = plant_record(tmp_path / "run") / name
     whole = file.read_bytes()
     for length in range(len(whole)):
         file.write_bytes(whole[:length])
@@ -47,7 +47,7 @@ def test_a_file_cut_at_any_byte_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("name", records.FILES)
 def test_a_missing_file_is_named(tmp_path, name):
-    file = plant(tmp_path / "run") / name
+    file = plant_record(tmp_path / "run") / name
     file.unlink()
     with pytest.raises(RecordError, match=f"{name}: missing"):
         read_run(file.parent)
@@ -56,7 +56,7 @@ def test_a_missing_file_is_named(tmp_path, name):
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
 @pytest.mark.parametrize("name", ["evaluations.csv", "metrics.csv"])
 def test_what_is_not_finite_is_refused(tmp_path, name, value):
-    file = plant(tmp_path / "run") / name
+    file = plant_record(tmp_path / "run") / name
     header, first, *rest = file.read_text().splitlines()
     cells = first.split(",")
     column = 3 if name == "evaluations.csv" else 2
@@ -67,7 +67,7 @@ def test_what_is_not_finite_is_refused(tmp_path, name, value):
 
 
 def test_a_diverged_run_is_a_result(tmp_path):
-    run = read_run(plant(tmp_path / "run", stops_at=600))
+    run = read_run(plant_record(tmp_path / "run", stops_at=600))
     assert run.status == "diverged"
     assert run.evaluations["transitions"].max() == 500
     (tmp_path / "run" / "metrics.csv").write_text("transitions,updates,critic_loss\n600,9,nan\n")
@@ -76,7 +76,7 @@ def test_a_diverged_run_is_a_result(tmp_path):
 
 def test_a_complete_run_that_stops_early_is_refused(tmp_path):
     """The bytes of a diverged run, called complete: the rows alone do not show it."""
-    folder = plant(tmp_path / "run", stops_at=600)
+    folder = plant_record(tmp_path / "run", stops_at=600)
     document = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(document | {"status": "complete"}) + "\n")
     with pytest.raises(RecordError, match="3 of 5 evaluations; the one at 750 is"):
@@ -85,7 +85,7 @@ def test_a_complete_run_that_stops_early_is_refused(tmp_path):
 
 @pytest.mark.parametrize("line", [1, 2, 6, 15])
 def test_every_episode_of_every_evaluation_is_needed(tmp_path, line):
-    file = plant(tmp_path / "run") / "evaluations.csv"
+    file = plant_record(tmp_path / "run") / "evaluations.csv"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:line] + lines[line + 1 :]))
     with pytest.raises(RecordError, match="2 of 3 episodes of the evaluation at"):
@@ -97,7 +97,7 @@ def test_every_episode_of_every_evaluation_is_needed(tmp_path, line):
 
 @pytest.mark.parametrize("name", records.FILES)
 def test_whatever_the_bytes_a_record_or_the_error(tmp_path, name):
-    file = plant(tmp_path / "run") / name
+    file = plant_record(tmp_path / "run") / name
     whole = file.read_bytes()
 
     @FUZZ
@@ -128,7 +128,7 @@ def test_whatever_the_bytes_a_record_or_the_error(tmp_path, name):
     )
 )
 def test_whatever_the_json_a_record_or_the_error(tmp_path, document):
-    folder = plant(tmp_path / "run")
+    folder = plant_record(tmp_path / "run")
     valid = json.loads((folder / "run.json").read_text())
     merged = valid | document if isinstance(document, dict) else document
     (folder / "run.json").write_text(json.dumps(merged) + "\n")
@@ -155,7 +155,7 @@ def _plan(tmp_path: Path, monkeypatch, seeds=(0, 1)) -> dict:
     runs = []
     for seed in seeds:
         configuration = CONFIGURATION | {"seed": seed}
-        path = plant(Path(f"results/runs/desk/Hopper-v4/ppo/seed{seed}"), configuration)
+        path = plant_record(Path(f"results/runs/desk/Hopper-v4/ppo/seed{seed}"), configuration)
         runs.append(
             {
                 "path": str(path),
@@ -211,7 +211,7 @@ def test_all_runs_missing_leaves_gaps_only(tmp_path, monkeypatch):
 def test_a_record_of_another_configuration_is_refused_by_field(tmp_path, monkeypatch, missing):
     plan = _plan(tmp_path, monkeypatch)
     path = plan["scales"]["desk"]["runs"][0]["path"]
-    plant(path, CONFIGURATION | {"warm_up": 100})
+    plant_record(path, CONFIGURATION | {"warm_up": 100})
     with pytest.raises(RecordError, match=f"warm_up is 100 in the record, 0 .* delete {path}"):
         read_scale(plan, "desk", missing)
 
@@ -231,7 +231,7 @@ def test_a_record_changed_after_the_plan_is_refused(tmp_path, monkeypatch):
 def test_a_diverged_run_stays_in_the_scale(tmp_path, monkeypatch):
     plan = _plan(tmp_path, monkeypatch)
     run = plan["scales"]["desk"]["runs"][1]
-    plant(run["path"], run["configuration"], stops_at=600)
+    plant_record(run["path"], run["configuration"], stops_at=600)
     run["digest"] = records.record_digest(run["path"])
     found = read_scale(plan, "desk")
     assert found.runs["status"].tolist() == ["complete", "diverged"]
