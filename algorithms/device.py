@@ -1,5 +1,7 @@
 """The device of a run, and the only crossings between it and the host."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,6 +40,13 @@ def to_host(action: Tensor, flag: Tensor) -> tuple[np.ndarray, list[float]]:
     """An action (n, action) and the latch's flag (2,), in one transfer."""
     packed = torch.cat([action.detach().reshape(-1).to(flag.dtype), flag]).cpu().numpy()
     return packed[:-2].astype(np.float32).reshape(tuple(action.shape)), packed[-2:].tolist()
+
+
+def adam(parameters: Iterable[Tensor], learning_rate: float, epsilon: float = 1e-8):
+    """`torch.optim.Adam`, one operation for all parameters on devices that have it (not `meta`)."""
+    parameters = list(parameters)
+    is_fused = parameters[0].device.type in ("cpu", "cuda")
+    return torch.optim.Adam(parameters, learning_rate, eps=epsilon, fused=is_fused)
 
 
 def sampling_dtype(precision: str, device: torch.device) -> torch.dtype:
