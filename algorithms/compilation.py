@@ -14,6 +14,9 @@ CPU_OPTIONS = {
 }
 
 
+MOST_SIZES = 4
+
+
 @cache
 def can_compile(device_type: str) -> bool:
     """Whether torch.compile has what it needs here; says so once where it has not."""
@@ -25,11 +28,12 @@ def can_compile(device_type: str) -> bool:
     return True
 
 
-def compiled_for(batch_size: int, wanted: bool, device: torch.device) -> Callable:
-    """A decorator: compile a function for calls at one batch size; other calls run eagerly.
+def compiled_for(batch_size: int | None, wanted: bool, device: torch.device) -> Callable:
+    """A decorator: compile a function for one batch size, or (None) anew for each that occurs.
 
-    The batch size of a call is the leading dimension of its first tensor. So acting, which happens
-    at several small sizes, compiles nothing.
+    The batch size of a call is the leading dimension of its first tensor. A run has three: that of
+    an update, of its environments and of its evaluation episodes. Calls at other sizes than the one
+    given, or at more than `MOST_SIZES` sizes, run eagerly.
     """
     if not wanted or not can_compile(device.type):
         return lambda function: function
@@ -39,11 +43,17 @@ def compiled_for(batch_size: int, wanted: bool, device: torch.device) -> Callabl
         settings = {"options": CPU_OPTIONS}
 
     def decorate(function: Callable) -> Callable:
-        compiled = torch.compile(_private_copy(function), dynamic=False, fullgraph=True, **settings)
+        by_size: dict[int, Callable] = {}
 
         def call(*arguments):
-            first = next(a for a in arguments if isinstance(a, torch.Tensor))
-            return (compiled if first.shape[0] == batch_size else function)(*arguments)
+            size = next(a.shape[0] for a in arguments if isinstance(a, torch.Tensor))
+            if size not in by_size:
+                if batch_size not in (None, size) or len(by_size) == MOST_SIZES:
+                    return function(*arguments)
+                by_size[size] = torch.compile(
+                    _private_copy(function), dynamic=False, fullgraph=True, **settings
+                )
+            return by_size[size](*arguments)
 
         return call
 

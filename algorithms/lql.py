@@ -28,7 +28,7 @@ from torch import Tensor
 
 from algorithms.agent import Metrics, NamedNetwork
 from algorithms.compilation import compiled_for
-from algorithms.device import sampling_dtype
+from algorithms.device import adam, sampling_dtype
 from algorithms.finite import parameter_norm
 from algorithms.langevin import Boundary, Dynamics, langevin
 from algorithms.networks import Conditioning, Critics, polyak_update
@@ -104,11 +104,11 @@ class LQL(OffPolicyAgent):
 
         self.critics, self.target_critics = critics(), critics()
         self.target_critics.load_state_dict(self.critics.state_dict())
-        self.optimiser = torch.optim.Adam(self.critics.parameters(), c.learning_rate, fused=True)
+        self.optimiser = adam(self.critics.parameters(), c.learning_rate)
         self.step_size = torch.tensor(c.step_size, device=device)
         self.dynamics = Dynamics(c.inverse_temperature, boundary=c.boundary)
         self.precision = sampling_dtype(c.sampling_precision, device)
-        compiled = compiled_for(c.batch_size, run.compile, device)
+        compiled = compiled_for(None, run.compile, device)
         self.chain = compiled(langevin)
         self.regression_loss = compiled(self._regression_loss)
 

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from algorithms.agent import Metrics, NamedNetwork
 from algorithms.compilation import compiled_for
-from algorithms.device import sampling_dtype
+from algorithms.device import adam, sampling_dtype
 from algorithms.finite import parameter_norm
 from algorithms.langevin import (
     Boundary,
@@ -135,7 +135,7 @@ class NCLQL(OffPolicyAgent):
 
         self.critics, self.target_critics = critics(), critics()
         self.target_critics.load_state_dict(self.critics.state_dict())
-        self.optimiser = torch.optim.Adam(self.critics.parameters(), c.learning_rate, fused=True)
+        self.optimiser = adam(self.critics.parameters(), c.learning_rate)
         noise_levels = geometric_noise_levels(c.largest_noise, c.smallest_noise, c.noise_levels)
         self.noise_levels = torch.tensor(noise_levels, device=device)
         self.step_sizes = torch.tensor(
@@ -146,10 +146,11 @@ class NCLQL(OffPolicyAgent):
             "reversed": list(reversed(range(c.noise_levels))),
             "constant": [c.constant_level] * c.noise_levels,
         }[c.order]
+        self.walked_step_sizes = self.step_sizes[self.walk]
         self.dynamics = Dynamics(c.inverse_temperature, c.gradient == "normalised", c.boundary)
         self.precision = sampling_dtype(c.sampling_precision, device)
         self.finest = c.noise_levels - 1 if c.conditioning else 0
-        compiled = compiled_for(c.batch_size, run.compile, device)
+        compiled = compiled_for(None, run.compile, device)
         self.chain = compiled(langevin)
         self.regression_loss = compiled(self._regression_loss)
 
@@ -166,7 +167,7 @@ class NCLQL(OffPolicyAgent):
             noise.initial,
             [levels[level if self.configuration.conditioning else 0] for level in self.walk],
             noise.steps,
-            self.step_sizes[self.walk],
+            self.walked_step_sizes,
             self.dynamics,
             self.chain,
         )
