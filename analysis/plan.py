@@ -27,6 +27,8 @@ STAMPS = Path(".snakemake/outdated")
 TABLES = (
     "table1.csv",
     "table1.md",
+    "final_scores.csv",
+    "comparisons.csv",
     "aggregate.csv",
     "sample_efficiency.csv",
     "hyperparameters.csv",
@@ -265,11 +267,16 @@ class Plan:
         return self._prepared[folder]
 
     @cached_property
-    def code_digest(self) -> str:
-        """Digest of what derived files are made by beside records: the modules that a rule's
-        command imports, which Snakemake does not see, and the reference scores."""
-        folders = (("analysis", "*.py"), ("analysis/figures", "*.py"), ("paper", "*.csv"))
-        files = [file for folder, name in folders for file in sorted((ROOT / folder).glob(name))]
+    def sources_digest(self) -> str:
+        """Digest of what derived files are made from beside records: the modules that a command
+        imports, which Snakemake does not see, and the reference scores and floors."""
+        sources = (
+            "analysis/*.py",
+            "analysis/figures/*.py",
+            "paper/*.csv",
+            "results/probes/*/*.csv",
+        )
+        files = [file for pattern in sources for file in sorted(ROOT.glob(pattern))]
         return digest(*(file.read_bytes() for file in files))
 
 

@@ -31,7 +31,7 @@ rule tables:
     params:
         scale=lambda wildcards: PLAN.scale_in(wildcards.folder),
         missing=PLAN.missing,
-        code=PLAN.code_digest,
+        sources=PLAN.sources_digest,
     shell:
         "python -m analysis.tables --scale {params.scale}"
         " --missing {params.missing} >{log} 2>&1"
@@ -50,7 +50,7 @@ rule figure:
     params:
         scale=lambda wildcards: PLAN.scale_in(wildcards.folder),
         missing=PLAN.missing,
-        code=PLAN.code_digest,
+        sources=PLAN.sources_digest,
     shell:
         "python -m analysis.figures.{wildcards.figure} --scale {params.scale}"
         " --missing {params.missing} >{log} 2>&1"
