@@ -1,7 +1,7 @@
 """Gaussian policies and the feed-forward networks around them. Imports nothing from the project."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -151,3 +151,16 @@ class FlatParameters:
             name: part.view(shape)
             for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
         }
+
+
+def gradient_of(loss: Callable, parameters: Tensor, *arguments) -> tuple[Tensor, tuple]:
+    """Gradient (size,) of `loss(parameters, *arguments)`, and what it returns beside the loss ().
+
+    The compiler traces `torch.func.grad`; run eagerly, that takes twice as long as plain autograd.
+    """
+    if torch.compiler.is_compiling():
+        return torch.func.grad(loss, has_aux=True)(parameters, *arguments)
+    parameters = parameters.detach().requires_grad_()
+    value, auxiliary = loss(parameters, *arguments)
+    (gradient,) = torch.autograd.grad(value, parameters)
+    return gradient, tuple(tensor.detach() for tensor in auxiliary)

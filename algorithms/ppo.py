@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from algorithms.agent import Agent, Metrics, NamedNetwork, Transition
+from algorithms.compilation import compiled_for_fixed_shapes
 from algorithms.normalisation import RewardScale, RunningMoments
 from algorithms.policies import (
     DiagonalGaussianPolicy,
     FlatParameters,
+    gradient_of,
     normal_entropy,
     normal_log_probability,
     orthogonal_perceptron,
@@ -134,12 +136,14 @@ class PPO(Agent):
         )
         self.rollout_steps = max(1, transitions // run.environments)
         """Vector steps of a rollout."""
+        rows = self.rollout_steps * run.environments
+        self.parts = max(1, min(configuration.minibatches, rows // 2))
+        """Minibatches of a rollout, of at least two transitions each, for a deviation."""
         self.rollout = Rollout()
         self.drawn: Tensor | None = None
         """(n, action): the last exploring actions before clipping, until they are observed."""
-        self.gradient = self.loss_gradient
-        if run.compile:
-            self.gradient = torch.compile(self.loss_gradient, fullgraph=True, dynamic=False)
+        compiled = compiled_for_fixed_shapes(run.compile, device)
+        self.loss_gradient = compiled(self._loss_gradient)
 
     @torch.no_grad()
     def act(self, observation: Tensor, explore: bool) -> Tensor:
@@ -211,15 +215,12 @@ class PPO(Agent):
 
     def minibatch_indices(self, size: int) -> list[Tensor]:
         """Every epoch's minibatches: indices into a rollout of `size` transitions, each once an
-        epoch, in parts that differ by at most one (and hold at least two, for a deviation)."""
-        parts = max(1, min(self.configuration.minibatches, size // 2))
-        generator = self.generators["update"]
+        epoch, in parts that differ by at most one."""
+        order = {"generator": self.generators["update"], "device": self.device}
         return [
             index
             for _ in range(self.configuration.epochs)
-            for index in torch.randperm(size, generator=generator, device=self.device).tensor_split(
-                parts
-            )
+            for index in torch.randperm(size, **order).tensor_split(self.parts)
         ]
 
     def fit(self, samples: Samples, minibatches: list[Tensor]) -> Metrics:
@@ -227,9 +228,7 @@ class PPO(Agent):
         self.anneal(samples.advantage.shape[0])
         history = []
         for index in minibatches:
-            gradient, diagnostics = self.gradient(
-                self.parameters.vector.detach(), *samples.at(index)
-            )
+            gradient, diagnostics = self.loss_gradient(*samples.at(index))
             self.parameters.vector.grad = gradient
             self.optimiser.step()
             history.append(diagnostics)
@@ -245,10 +244,11 @@ class PPO(Agent):
         done = (self.transitions - rollout_transitions) / self.run.transitions
         self.optimiser.param_groups[0]["lr"] = self.configuration.learning_rate * (1 - done)
 
-    def loss_gradient(self, parameters: Tensor, *minibatch: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient of the loss, scaled down to the largest norm allowed, and the diagnostics."""
-        gradient, diagnostics = torch.func.grad(self.loss, has_aux=True)(
-            parameters, Samples(*minibatch)
+    def _loss_gradient(self, *minibatch: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient of the loss on the tensors of `Samples`, scaled down to the largest norm
+        allowed, and the diagnostics (len(DIAGNOSTICS),)."""
+        gradient, diagnostics = gradient_of(
+            self.loss, self.parameters.vector.detach(), Samples(*minibatch)
         )
         norm = gradient.norm()
         scale = (self.configuration.max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
