@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from algorithms.agent import Agent, Metrics, NamedNetwork, Transition
-from algorithms.compilation import compiled_for_fixed_shapes
+from algorithms.compilation import compiled_for
 from algorithms.normalisation import RewardScale, RunningMoments
 from algorithms.policies import (
     DiagonalGaussianPolicy,
@@ -142,7 +142,7 @@ class PPO(Agent):
         self.rollout = Rollout()
         self.drawn: Tensor | None = None
         """(n, action): the last exploring actions before clipping, until they are observed."""
-        compiled = compiled_for_fixed_shapes(run.compile, device)
+        compiled = compiled_for(None, run.compile, device)
         self.loss_gradient = compiled(self._loss_gradient)
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.agent import Metrics, NamedNetwork
-from algorithms.compilation import compiled_for_fixed_shapes
+from algorithms.compilation import compiled_for
 from algorithms.networks import StackedLinear, polyak_update
 from algorithms.off_policy import OffPolicyAgent
 from algorithms.policies import SquashedGaussianPolicy, uniform_
@@ -116,7 +116,7 @@ class SAC(OffPolicyAgent):
         self.actor_optimiser = adam(self.actor)
         self.critic_optimiser = adam(self.critics)
         self.temperature_optimiser = adam(self.temperature)
-        compiled = compiled_for_fixed_shapes(run.compile, device)
+        compiled = compiled_for(c.batch_size, run.compile, device)
         self.target = compiled(self._target)
         self.critic_loss = compiled(self._critic_loss)
         self.actor_loss = compiled(self._actor_loss)
