@@ -52,7 +52,10 @@ def csv_bytes(frame: pd.DataFrame, counts: Sequence[str] = ()) -> bytes:
 
 def number(value: float, decimals: int = 0) -> str:
     """For a reader: 1,234; a dash for what is not there."""
-    return "–" if pd.isna(value) else f"{value:,.{decimals}f}".replace("-", "−")
+    # Adding zero makes the negative zero of rounding a plain one.
+    return (
+        "–" if pd.isna(value) else f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "−")
+    )
 
 
 def listed(names: Sequence[str]) -> str:
