@@ -130,6 +130,10 @@ class Agent(ABC):
         """Everything beside counters and generators that the next step depends on, by name: objects
         with `state_dict` and `load_state_dict` (networks, optimisers, replay, normalisers)."""
 
+    def resolved(self) -> dict[str, Any]:
+        """What the machine made of settings such as `auto`, for the record; plain values."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """Nested dictionaries and lists of tensors and plain Python values."""
         return {

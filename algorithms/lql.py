@@ -190,6 +190,9 @@ class LQL(OffPolicyAgent):
             "target_critics": NamedNetwork(self.target_critics, 2, False),
         }
 
+    def resolved(self) -> dict:
+        return {"sampling_precision": str(self.precision).removeprefix("torch.")}
+
     def components(self) -> dict:
         return {
             "critics": self.critics,

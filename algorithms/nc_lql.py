@@ -247,6 +247,9 @@ class NCLQL(OffPolicyAgent):
             "target_critics": NamedNetwork(self.target_critics, 2, False),
         }
 
+    def resolved(self) -> dict:
+        return {"sampling_precision": str(self.precision).removeprefix("torch.")}
+
     def components(self) -> dict:
         return {
             "critics": self.critics,
