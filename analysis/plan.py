@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
+from algorithms.options import differing_field, value_of
 from analysis import records
 from analysis.estimate import describe_cost
 from analysis.protocol import PROTOCOL, Protocol, ProtocolError, Scale, read_protocol
@@ -186,12 +187,10 @@ class Plan:
         wanted = self.configuration(run)
         if record.configuration == wanted:
             return
-        from algorithms.options import differing_field
-
         field = differing_field(record.configuration, wanted)
         if field is not None:
-            recorded = record.configuration.get(field, "absent")
-            raise records.stale(run.path, field, recorded, wanted.get(field, "unknown"))
+            recorded = value_of(record.configuration, field)
+            raise records.stale(run.path, field, recorded, value_of(wanted, field))
 
     def summary(self, scale: str, good: Mapping[str, records.RunRecord]) -> str:
         """How many runs are recorded, how many are to train, and about how long that takes."""

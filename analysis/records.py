@@ -43,6 +43,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from algorithms.options import planned_evaluations, value_of
+
 FILES = ("run.json", "evaluations.csv", "metrics.csv")
 EVALUATION_COLUMNS = ("transitions", "updates", "episode", "return", "length")
 METRIC_COLUMNS = ("transitions", "updates")
@@ -160,9 +162,11 @@ def check_current(record: RunRecord, planned: dict[str, Any]) -> None:
     from the planned configuration where one does."""
     if planned["digest"] == record_digest(record.path):
         return
-    for name, wanted in planned["configuration"].items():
-        if name in record.configuration and record.configuration[name] != wanted:
-            raise stale(record.path, name, record.configuration[name], wanted)
+    wanted = planned["configuration"]
+    for name in (*wanted, *(f"settings.{name}" for name in wanted.get("settings", {}))):
+        values = value_of(record.configuration, name), value_of(wanted, name)
+        if name != "settings" and "absent" not in values and values[0] != values[1]:
+            raise stale(record.path, name, *values)
     raise RecordError(record.path, "changed since plan.json was made; run snakemake again")
 
 
@@ -197,13 +201,6 @@ def read_run(path: str | Path) -> RunRecord:
     metrics = _read_table(folder / "metrics.csv", METRIC_COLUMNS, complete)
     _check_metrics(folder / "metrics.csv", metrics, document)
     return RunRecord(str(path), document, evaluations, metrics)
-
-
-def planned_evaluations(configuration: dict[str, Any]) -> list[int]:
-    """Transitions at which a run of this configuration is evaluated: at 0, and every
-    `evaluate_every` counted back from its end (5,030,000 by 125,000 begins at 30,000)."""
-    total, every = configuration["transitions"], configuration["evaluate_every"]
-    return [0, *range(total - every * ((total - 1) // every), total + 1, every)]
 
 
 def _summary(record: RunRecord) -> dict[str, Any]:

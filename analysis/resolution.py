@@ -91,13 +91,12 @@ def _resolve(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
                 env=run.env,
                 seed=run.seed,
                 **sizes,
-                compile=part.compile,
                 settings=shared | entry.settings,
             )
-        except (ValueError, TypeError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise PlanError(f"{part.name}: {run.label} on {run.env}: {reason}") from None
-        arguments = [*command_flags(configuration), "--device", part.device]
+        except ValueError as error:
+            raise PlanError(f"{part.name}: {run.label} on {run.env}: {error}") from None
+        compilation = "--compile" if part.compile else "--no-compile"
+        arguments = [*command_flags(configuration), compilation, "--device", part.device]
         found[run.name] = {
             "configuration": configuration,
             "hash": configuration_hash(configuration),

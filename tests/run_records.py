@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.records import planned_evaluations
+from algorithms.options import planned_evaluations
 
 CONFIGURATION = {
     "algorithm": "ppo",

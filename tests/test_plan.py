@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import analysis.protocol
 from algorithms import ALGORITHMS
+from algorithms.options import planned_evaluations
 from analysis.estimate import describe_cost
-from analysis.plan import Plan
+from analysis.plan import Plan, PlanError
 from analysis.protocol import PROTOCOL, ProtocolError, read_protocol
-from analysis.records import planned_evaluations
 
 FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DOCUMENT = yaml.safe_load((Path(__file__).parent.parent / PROTOCOL).read_text())
@@ -218,6 +218,37 @@ def test_runs_have_paths_of_their_own():
     assert len(set(paths)) == len(paths)
     assert "results/runs/desk/Ant-v4/diffusion_ql_no_cloning/seed0" in paths
     assert plan.folder("desk") == "results" and plan.folder("smoke") == "results/smoke"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("environments", ["CartPole-v1"], "lql on CartPole-v1: .*actions"),
+        ("settings", {"hidden_width": 0}, "hidden_width is 0"),
+        ("settings", {"hidden_width": 1.5}, "hidden_width is 1.5, not an integer"),
+    ],
+)
+def test_what_an_algorithm_cannot_run_is_refused(monkeypatch, tmp_path, path, value, told):
+    monkeypatch.chdir(tmp_path)
+    overrides = _with(f"scales.smoke.{path}", value)
+    plan = Plan(overrides, Path(__file__).parent.parent / PROTOCOL)
+    with pytest.raises(PlanError, match=told) as refusal:
+        plan.resolve("smoke")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_setting_of_a_scale_is_for_those_that_have_it_and_one_of_a_variant_is_not(
+    monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    file = Path(__file__).parent.parent / PROTOCOL
+    resolved = Plan(protocol_file=file).resolve("smoke")["runs"]
+    assert resolved["smoke/Hopper-v4/nc_lql/seed0"]["configuration"]["settings"]["batch_size"] == 64
+    assert "batch_size" not in resolved["smoke/Hopper-v4/ppo/seed0"]["configuration"]["settings"]
+    variant = _with("variants.ppo_odd", {"algorithm": "ppo", "settings": {"batch_size": 64}})
+    variant |= _with("scales.smoke.variants", ["ppo_odd"])
+    with pytest.raises(PlanError, match="ppo_odd on Hopper-v4: unknown setting 'batch_size'"):
+        Plan(variant, file).resolve("smoke")
 
 
 @pytest.mark.parametrize(

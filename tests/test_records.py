@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_records import CONFIGURATION, plant_record
 
+from algorithms.options import planned_evaluations
 from analysis import records
-from analysis.records import RecordError, load_plan, planned_evaluations, read_run, read_scale
+from analysis.records import RecordError, load_plan, read_run, read_scale
 
 FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
