@@ -1,5 +1,8 @@
 """PPO and SAC against one `train()` call each of Stable-Baselines3 (extra `peers`)."""
 
+import copy
+from typing import NamedTuple
+
 import gymnasium
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from gymnasium.spaces import Box
 from learners import make_agent
 
 from algorithms.agent import Spaces, Transition
-from algorithms.ppo import PPO
+from algorithms.ppo import PPO, Samples
 from algorithms.replay import Batch
 from algorithms.sac import SAC, UpdateNoise
 
@@ -71,8 +74,20 @@ class Recorder(BaseCallback):
         return True
 
 
-def collected_peer():
-    """Stable-Baselines3's PPO with one rollout, and what it saw."""
+class PeerRun(NamedTuple):
+    """One rollout and one `train()` of Stable-Baselines3's PPO."""
+
+    before: dict[str, torch.Tensor]
+    rollout: Transition
+    advantage: torch.Tensor
+    value_target: torch.Tensor
+    log_probability: torch.Tensor
+    minibatches: list[torch.Tensor]
+    after: dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def peer_run() -> PeerRun:
     environments = stable_baselines3.common.vec_env.DummyVecEnv(
         [lambda seed=seed: RandomTask(seed) for seed in range(ENVIRONMENTS)]
     )
@@ -87,12 +102,32 @@ def collected_peer():
         policy_kwargs={"log_std_init": -0.3},
     )
     recorder = Recorder()
-    _, recorder = peer._setup_learn(10**6, recorder)
-    peer.collect_rollouts(peer.env, recorder, peer.rollout_buffer, STEPS)
-    return peer, Transition(*map(torch.stack, zip(*recorder.steps, strict=True)))
+    _, callback = peer._setup_learn(10**6, recorder)
+    before = copy.deepcopy(peer.policy.state_dict())
+    peer.collect_rollouts(peer.env, callback, peer.rollout_buffer, STEPS)
+    buffer = peer.rollout_buffer
+    samples = [
+        torch.tensor(column).flatten()
+        for column in (buffer.advantages, buffer.returns, buffer.log_probs)
+    ]
+    rows = STEPS * ENVIRONMENTS
+    orders = [np.random.default_rng(epoch).permutation(rows) for epoch in range(EPOCHS)]
+    with pytest.MonkeyPatch.context() as patched:
+        handed = iter(orders)
+        patched.setattr(np.random, "permutation", lambda count: next(handed))
+        peer.set_logger(configure(None, []))
+        peer.train()
+    # The peer's rows go environment by environment, ours step by step.
+    minibatches = [
+        torch.from_numpy(index % STEPS * ENVIRONMENTS + index // STEPS)
+        for order in orders
+        for index in np.split(order, range(64, rows, 64))
+    ]
+    rollout = Transition(*map(torch.stack, zip(*recorder.steps, strict=True)))
+    return PeerRun(before, rollout, *samples, minibatches, peer.policy.state_dict())
 
 
-def copied_from(peer, **configuration) -> PPO:
+def ppo_with(parameters: dict[str, torch.Tensor], **configuration) -> PPO:
     """Our agent with the peer's parameters and nothing normalised."""
     agent = make_agent(
         PPO,
@@ -102,71 +137,52 @@ def copied_from(peer, **configuration) -> PPO:
         is_normalised=False,
         **configuration,
     )
-    theirs, ours = peer.policy, agent.network
-    pairs = {
-        ours.policy.mean[0]: theirs.mlp_extractor.policy_net[0],
-        ours.policy.mean[2]: theirs.mlp_extractor.policy_net[2],
-        ours.policy.mean[4]: theirs.action_net,
-        ours.value[0]: theirs.mlp_extractor.value_net[0],
-        ours.value[2]: theirs.mlp_extractor.value_net[2],
-        ours.value[4]: theirs.value_net,
+    names = {
+        "policy.mean.0": "mlp_extractor.policy_net.0",
+        "policy.mean.2": "mlp_extractor.policy_net.2",
+        "policy.mean.4": "action_net",
+        "value.0": "mlp_extractor.value_net.0",
+        "value.2": "mlp_extractor.value_net.2",
+        "value.4": "value_net",
     }
-    with torch.no_grad():
-        for mine, other in pairs.items():
-            mine.weight.copy_(other.weight)
-            mine.bias.copy_(other.bias)
-        ours.policy.log_deviation.copy_(theirs.log_std)
+    state = {
+        f"{ours}.{part}": parameters[f"{theirs}.{part}"]
+        for ours, theirs in names.items()
+        for part in ("weight", "bias")
+    }
+    agent.network.load_state_dict(
+        state | {"policy.log_deviation": parameters["log_std"]}, strict=True
+    )
     agent.transitions = STEPS * ENVIRONMENTS
     return agent
 
 
-def step_major(peer_array: np.ndarray) -> torch.Tensor:
-    """The peer's (steps, environments, ·) as rows in our order."""
-    return torch.from_numpy(peer_array).flatten(0, 1)
-
-
-def trained_apart(monkeypatch, seen_as=lambda rollout: rollout, **configuration) -> float:
-    """Largest difference between parameters after `train()`, from the same rollout and order."""
-    peer, rollout = collected_peer()
-    agent = copied_from(peer, **configuration)
-    samples = agent.samples(seen_as(rollout))
-    if not configuration and seen_as(rollout) is rollout:
-        buffer = peer.rollout_buffer
-        for mine, theirs in (
-            (samples.advantage, buffer.advantages),
-            (samples.value_target, buffer.returns),
-            (samples.log_probability, buffer.log_probs),
-        ):
-            torch.testing.assert_close(mine, step_major(theirs), rtol=1e-5, atol=1e-5)
-    # The peer keeps its buffer environment by environment.
-    rows = STEPS * ENVIRONMENTS
-    orders = [np.random.default_rng(epoch).permutation(rows) for epoch in range(EPOCHS)]
-    handed = iter(orders)
-    monkeypatch.setattr(np.random, "permutation", lambda count: next(handed))
-    peer.set_logger(configure(None, []))
-    peer.train()
-    minibatches = [
-        torch.from_numpy(index % STEPS * ENVIRONMENTS + index // STEPS)
-        for order in orders
-        for index in np.split(order, range(64, rows, 64))
-    ]
-    agent.fit(samples, minibatches)
-    theirs = copied_from(peer).parameters.vector
+def distance_after(agent: PPO, samples: Samples, peer_run: PeerRun) -> float:
+    """Largest difference between parameters after the peer's minibatches."""
+    agent.fit(samples, peer_run.minibatches)
+    theirs = ppo_with(peer_run.after).parameters.vector
     return (agent.parameters.vector - theirs).abs().max().item()
 
 
-def test_ppo_equals_stable_baselines3(monkeypatch):
-    assert trained_apart(monkeypatch) < 1e-5
+def test_ppo_equals_stable_baselines3(peer_run):
+    agent = ppo_with(peer_run.before)
+    samples = agent.samples(peer_run.rollout)
+    for name in ("advantage", "value_target", "log_probability"):
+        expected = getattr(peer_run, name)
+        torch.testing.assert_close(getattr(samples, name), expected, rtol=1e-5, atol=1e-5)
+    assert distance_after(agent, samples, peer_run) < 1e-5
 
 
-def end_at_time_limits(rollout: Transition) -> Transition:
-    return rollout._replace(terminated=rollout.terminated | rollout.truncated)
+def test_ppo_with_time_limits_as_ends_does_not(peer_run):
+    rollout = peer_run.rollout
+    agent = ppo_with(peer_run.before)
+    mistaken = rollout._replace(terminated=rollout.terminated | rollout.truncated)
+    assert distance_after(agent, agent.samples(mistaken), peer_run) > 1e-4
 
 
 @pytest.mark.parametrize(
-    "variant",
+    "change",
     [
-        {"seen_as": end_at_time_limits},
         {"clip_range": 0.19},
         {"adam_epsilon": 1e-6},
         {"max_gradient_norm": 0.6},
@@ -174,10 +190,11 @@ def end_at_time_limits(rollout: Transition) -> Transition:
         {"value_coefficient": 0.25},
         {"entropy_coefficient": 1e-3},
     ],
-    ids=lambda variant: next(iter(variant)),
+    ids=lambda change: next(iter(change)),
 )
-def test_ppo_variants_do_not(monkeypatch, variant):
-    assert trained_apart(monkeypatch, **variant) > 1e-4
+def test_ppo_with_another_constant_does_not(peer_run, change):
+    agent = ppo_with(peer_run.before, **change)
+    assert distance_after(agent, agent.samples(peer_run.rollout), peer_run) > 1e-4
 
 
 def sac_pair(**configuration):
@@ -264,7 +281,7 @@ def test_sac_equals_stable_baselines3(monkeypatch):
 def test_sac_variants_do_not(monkeypatch):
     changes = [
         {"noise_of": lambda noise: UpdateNoise(*reversed(noise))},
-        {"target_rate": 0.01},
+        {"target_rate": 0.05},
         {"discount": 0.95},
         {"learning_rate": 2.9e-4},
         {"entropy_per_dimension": 1.0},
