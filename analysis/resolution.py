@@ -5,6 +5,7 @@ that it depends on, and algorithms are imported only where that has changed.
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -77,26 +78,34 @@ def _resolve(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
     for label, entry in entries.items():
         known[label] = fields(algorithm(entry.algorithm).Configuration)
         hyperparameters[label] = _hyperparameters(part, entry, known[label])
-    found = {}
-    for run in runs:
-        entry = entries[run.label]
-        names = {field.name for field in known[run.label]}
+
+    @functools.cache
+    def of_first_seed(label: str, env: str) -> tuple[dict[str, Any], list[str]]:
+        """(configuration, flags), which other seeds share but for the seed: a thousand runs have
+        few of them, and each takes a while."""
+        entry = entries[label]
+        names = {field.name for field in known[label]}
         shared = {name: value for name, value in part.settings.items() if name in names}
-        sizes = dict(part.sizes)
-        if entry.updates_per_step is not None:
-            sizes["updates_per_step"] = entry.updates_per_step
+        own = {} if entry.updates_per_step is None else {"updates_per_step": entry.updates_per_step}
         try:
             configuration = resolve_configuration(
                 algorithm=entry.algorithm,
-                env=run.env,
-                seed=run.seed,
-                **sizes,
+                env=env,
+                seed=part.seeds[0],
+                **part.sizes | own,
                 settings=shared | entry.settings,
             )
         except ValueError as error:
-            raise PlanError(f"{part.name}: {run.label} on {run.env}: {error}") from None
-        compilation = "--compile" if part.compile else "--no-compile"
-        arguments = [*command_flags(configuration), compilation, "--device", part.device]
+            raise PlanError(f"{part.name}: {label} on {env}: {error}") from None
+        return configuration, command_flags(configuration)
+
+    machine_flags = ["--compile" if part.compile else "--no-compile", "--device", part.device]
+    found = {}
+    for run in runs:
+        configuration, flags = of_first_seed(run.label, run.env)
+        configuration = configuration | {"seed": run.seed}
+        at = flags.index("--seed") + 1
+        arguments = [*flags[:at], str(run.seed), *flags[at + 1 :], *machine_flags]
         found[run.name] = {
             "configuration": configuration,
             "hash": configuration_hash(configuration),
