@@ -243,3 +243,13 @@ def test_point_is_solved_and_the_seed_decides():
     assert agent.parameters.vector.equal(again.parameters.vector)
     other = train(PPO, "Point-v0", seed=1, **settings | {"transitions": 1_000})
     assert not agent.parameters.vector.equal(other.parameters.vector)
+
+
+@pytest.mark.long
+def test_compiled_minibatches_equal_eager_ones():
+    agents = [make_agent(PPO, SPACES, transitions=6_600, compile=c) for c in (False, True)]
+    for agent in agents:
+        fill(agent)  # 330 transitions: minibatches of 10 and of 11
+        agent.learn()
+    eager, compiled = (agent.parameters.vector for agent in agents)
+    torch.testing.assert_close(compiled, eager, rtol=0, atol=1e-5)
