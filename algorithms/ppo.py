@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from algorithms.agent import Agent, Metrics, NamedNetwork, Transition
 from algorithms.compilation import compiled_for
+from algorithms.device import adam
 from algorithms.normalisation import RewardScale, RunningMoments
 from algorithms.policies import (
     DiagonalGaussianPolicy,
@@ -123,11 +124,8 @@ class PPO(Agent):
         value = orthogonal_perceptron((observation_size, width, width, 1), 1.0, device, generator)
         self.network = ActorCritic(policy, value)
         self.parameters = FlatParameters(self.network)
-        self.optimiser = torch.optim.Adam(
-            [self.parameters.vector],
-            lr=configuration.learning_rate,
-            eps=configuration.adam_epsilon,
-            fused=device.type in ("cpu", "cuda"),
+        self.optimiser = adam(
+            [self.parameters.vector], configuration.learning_rate, configuration.adam_epsilon
         )
         self.observation_moments = RunningMoments(observation_size, device)
         self.reward_scale = RewardScale(run.environments, configuration.discount, device)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from algorithms.agent import Metrics, NamedNetwork
 from algorithms.compilation import compiled_for
+from algorithms.device import adam
 from algorithms.networks import StackedLinear, polyak_update
 from algorithms.off_policy import OffPolicyAgent
 from algorithms.policies import SquashedGaussianPolicy, uniform_
@@ -111,14 +112,9 @@ class SAC(OffPolicyAgent):
         self.target_critics.load_state_dict(self.critics.state_dict())
         self.temperature = Temperature(c.entropy_coefficient, device)
         self.target_entropy = c.entropy_per_dimension * spaces.action_size
-
-        def adam(module: nn.Module) -> torch.optim.Adam:
-            is_fused = device.type in ("cpu", "cuda")
-            return torch.optim.Adam(module.parameters(), c.learning_rate, fused=is_fused)
-
-        self.actor_optimiser = adam(self.actor)
-        self.critic_optimiser = adam(self.critics)
-        self.temperature_optimiser = adam(self.temperature)
+        self.actor_optimiser = adam(self.actor.parameters(), c.learning_rate)
+        self.critic_optimiser = adam(self.critics.parameters(), c.learning_rate)
+        self.temperature_optimiser = adam(self.temperature.parameters(), c.learning_rate)
         compiled = compiled_for(c.batch_size, run.compile, device)
         self.target = compiled(self._target)
         self.critic_loss = compiled(self._critic_loss)
