@@ -9,12 +9,9 @@ were measured with in `floors.json`. The rows are a record: same seed and versio
 
 import argparse
 import json
-import os
-import platform
 import sys
 import zlib
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +19,7 @@ import pandas as pd
 import yaml
 
 from algorithms.evaluation import constant_policy_returns, random_policy_returns
+from algorithms.record import code_state, machine, versions
 from envs import EnvironmentRefused
 
 FOLDER = Path("results/probes/floors")
@@ -67,14 +65,9 @@ def conditions(env: str, episodes: int, seed: int) -> dict:
     return {
         "configuration": {"env": env, "episodes": episodes, "seed": seed},
         "command": f"python -m analysis.probes.floors --environments {env}",
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("gymnasium", "mujoco", "numpy")},
-        "machine": {
-            "system": platform.system(),
-            "architecture": platform.machine(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-        },
+        **code_state(),
+        "versions": versions(),
+        "machine": machine(),
         "device": "cpu",
     }
 
@@ -92,15 +85,6 @@ def write(folder: Path, tables: Sequence[pd.DataFrame], documents: dict[str, dic
     conditions_file.write_text(
         json.dumps({"environments": dict(sorted(documents.items()))}, indent=1) + "\n"
     )
-
-
-def _processor() -> str:
-    """The processor's name as Linux has it, or whatever the platform says."""
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
