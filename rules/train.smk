@@ -1,12 +1,13 @@
 # A record is a source file: the constraint lets this rule make the runs that have none, and no
-# other. It has no input, since dates after a clone are arbitrary. The checkpoint is no output, since
-# Snakemake deletes those of a job that failed. `exec` lets a SIGTERM reach the run itself, and a run
-# that a killed workflow left behind is waited for and its record taken.
+# other. It has no input, since dates after a clone are arbitrary. `update` keeps Snakemake from
+# deleting what is there when the job starts: a run that a killed workflow left behind may have ended
+# since, or is waited for, and its record taken. The checkpoint is no output, since Snakemake deletes
+# those of a job that failed. `exec` lets a SIGTERM reach the run itself.
 rule train:
     output:
-        "results/runs/{run}/evaluations.csv",
-        "results/runs/{run}/metrics.csv",
-        "results/runs/{run}/run.json",
+        update("results/runs/{run}/evaluations.csv"),
+        update("results/runs/{run}/metrics.csv"),
+        update("results/runs/{run}/run.json"),
     log:
         "logs/{run}.log",
     wildcard_constraints:
