@@ -1,6 +1,6 @@
 """Command line of the training loop: `python -m algorithms.train --help`.
 
-Threads and the folder of compiled code are set before torch is loaded, so this file imports it late.
+Threads and the folder of compiled code are set before torch is loaded, so it is imported late here.
 """
 
 import argparse
@@ -26,7 +26,7 @@ class Options:
     algorithm: str
     """Name of a registered algorithm: lql, nc_lql, diffusion_ql, ppo, sac."""
     env: str
-    """Gymnasium id, such as Hopper-v4; its actions have to be a box, its observations a flat box."""
+    """Gymnasium id, such as Hopper-v4; actions have to be a box, observations a flat box."""
     seed: int
     """Of the whole run: environments, networks, actions, replay, evaluation. At least 0."""
     output: Path
@@ -71,8 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
         options, configuration = parse(arguments)
         from algorithms.session import Session
 
-        command = ["python", "-m", "algorithms.train", *arguments]
-        return Session(configuration, options, command).run(began)
+        # A record holds no folders of the machine it was made on.
+        shown = ["DIR" if os.path.isabs(argument) else argument for argument in arguments]
+        return Session(configuration, options, [*PROGRAM.split(), *shown]).run(began)
     except (Refused, ValueError) as error:
         print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
