@@ -1,0 +1,138 @@
+"""Records of probes: raw samples of time, and beside them what they were measured on and how.
+
+A record is two files in a folder, `<machine>.csv` and `<machine>.json`, so that those of several
+machines stand side by side and each can be replaced by itself. The CSV has one row a sample,
+
+    case,round,order,calls,seconds
+
+`seconds` for `calls` calls of a case, taken as the `order`-th of its round. The document says what
+each case is, how it was called, and has the digest of the CSV. Nothing in it names a host, a user
+or a folder outside of the repository. Reading one imports neither torch nor an algorithm.
+"""
+
+import hashlib
+import io
+import json
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from algorithms.files import written_whole
+
+COLUMNS = ("case", "round", "order", "calls", "seconds")
+PROBED = ("algorithms", "envs", "analysis/probes", "pyproject.toml")
+"""What `dirty` of a probe's record speaks of: what is measured, and what measures."""
+
+
+class ProbeRecordError(Exception):
+    """A record that cannot be used: its file and the reason in one line."""
+
+
+class Sample(NamedTuple):
+    """One timing."""
+
+    case: str
+    round: int
+    order: int
+    """Place among the samples of its round, which is shuffled."""
+    calls: int
+    seconds: float
+    """Of all calls together."""
+
+
+class ProbeRecord(NamedTuple):
+    """A record as it was read."""
+
+    name: str
+    """The machine's, as the files are called."""
+    path: str
+    """Of the CSV."""
+    document: dict[str, Any]
+    samples: pd.DataFrame
+    """`COLUMNS`, and `seconds_a_call`."""
+
+
+def conditions(command: Sequence[str], device: Any) -> dict[str, Any]:
+    """What every probe's document begins with; `device` is torch's."""
+    import torch
+
+    from algorithms import record
+
+    return {
+        "command": list(command),
+        "commit": record.code_state()["commit"],
+        "dirty": is_dirty(record.ROOT),
+        "versions": record.versions(),
+        "machine": record.machine(),
+        "device": record.device_name(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def is_dirty(root: Path) -> bool | None:
+    """Whether what is measured or what measures differs from the commit; None outside of git."""
+    command = ["git", "-C", str(root), "status", "--porcelain", "--", *PROBED]
+    try:
+        return bool(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def machine_name(document: Mapping[str, Any]) -> str:
+    """`amd-epyc-2-cores`, `cuda-nvidia-h200`: what the record of a machine is called."""
+    words, machine = document["device"], document["machine"]
+    if words == "cpu":
+        words = f"{machine['processor']} {machine['cores']} cores"
+    words = re.sub(r"\((r|tm)\)|@.*?ghz|\bcpu\b|\bprocessor\b", " ", words.lower())
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
+
+
+def write(folder: Path, document: Mapping[str, Any], samples: Sequence[Sample]) -> Path:
+    """Write a record under its machine's name, the document last; the CSV's path. Raises
+    `algorithms.files.NotWritten`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(COLUMNS)]
+    lines += [f"{s.case},{s.round},{s.order},{s.calls},{s.seconds:.9f}" for s in samples]
+    content = ("\n".join(lines) + "\n").encode()
+    path = folder / f"{machine_name(document)}.csv"
+    path.with_suffix(".json").unlink(missing_ok=True)
+    digest = hashlib.sha256(content).hexdigest()
+    text = json.dumps({**document, "samples_sha256": digest}, indent=1, allow_nan=False) + "\n"
+    for file, whole in ((path, content), (path.with_suffix(".json"), text.encode())):
+        with written_whole(file) as beside:
+            beside.write_bytes(whole)
+    return path
+
+
+def read_all(folder: Path) -> list[ProbeRecord]:
+    """Every record in a folder, by name. Raises ProbeRecordError."""
+    return [read(path) for path in sorted(folder.glob("*.csv"))]
+
+
+def read(path: Path) -> ProbeRecord:
+    """One record by its CSV. Raises ProbeRecordError for one that is half there or was edited."""
+    try:
+        content = path.read_bytes()
+        document = json.loads(path.with_suffix(".json").read_bytes())
+    except OSError as error:
+        raise ProbeRecordError(f"{error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise ProbeRecordError(f"{path.with_suffix('.json')}: no JSON: {error}") from None
+    if document.get("samples_sha256") != hashlib.sha256(content).hexdigest():
+        raise ProbeRecordError(f"{path}: its samples are not those that its document was made of")
+    samples = pd.read_csv(io.BytesIO(content), float_precision="round_trip")
+    if tuple(samples) != COLUMNS:
+        raise ProbeRecordError(f"{path}: columns {list(samples)}, not {list(COLUMNS)}")
+    unknown = sorted(set(samples["case"]) - set(document["cases"]))
+    if unknown:
+        raise ProbeRecordError(f"{path}: no case '{unknown[0]}' in its document")
+    bad = ~(samples["seconds"] > 0) | ~(samples["calls"] > 0)
+    if bad.any():
+        row = int(bad.to_numpy().argmax()) + 2
+        raise ProbeRecordError(f"{path}: line {row}: seconds and calls have to be above zero")
+    samples["seconds_a_call"] = samples["seconds"] / samples["calls"]
+    return ProbeRecord(path.stem, path.as_posix(), document, samples)
