@@ -49,6 +49,7 @@ FILES = ("run.json", "evaluations.csv", "metrics.csv")
 EVALUATION_COLUMNS = ("transitions", "updates", "episode", "return", "length")
 METRIC_COLUMNS = ("transitions", "updates")
 _PLAIN = re.compile(r"[0-9eE+.,\n-]*")
+COUNTERS = ("transitions", "updates", "optimiser_steps")
 STATUSES = ("complete", "diverged")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)", re.ASCII)
 
@@ -205,13 +206,7 @@ def read_run(path: str | Path) -> RunRecord:
 
 def _summary(record: RunRecord) -> dict[str, Any]:
     """The row of `Records.runs`, without what names the run."""
-    last = record.metrics.iloc[-1] if len(record.metrics) else None
-    counters = {}
-    for name in ("transitions", "updates", "optimiser_steps"):
-        value = record.document.get(name)
-        if value is None and last is not None and name in last:
-            value = last[name]
-        counters[name] = math.nan if value is None else value
+    counters = {name: record.document[name] for name in COUNTERS}
     wall_seconds = record.document["wall_seconds"]
     return {"status": record.status, "gap": False} | counters | {"wall_seconds": wall_seconds}
 
@@ -231,9 +226,12 @@ def _check_document(file: Path, document: dict[str, Any]) -> None:
     wall = document.get("wall_seconds")
     if isinstance(wall, bool) or not isinstance(wall, int | float) or not 0 <= wall < math.inf:
         raise RecordError(file, f"wall_seconds is {wall!r}, not a duration")
-    for name in ("transitions", "updates", "optimiser_steps"):
-        if name in document and not _is_count(document[name]):
-            raise RecordError(file, f"{name} is {document[name]!r}, not a count")
+    for name in COUNTERS:
+        if not _is_count(document.get(name)):
+            raise RecordError(file, f"{name} is {document.get(name)!r}, not a count")
+    total = configuration["transitions"]
+    if document["status"] == "complete" and document["transitions"] < total:
+        raise RecordError(file, f"complete at {document['transitions']} of {total} transitions")
 
 
 def _check_evaluations(file: Path, table: pd.DataFrame, document: dict[str, Any]) -> None:
@@ -253,7 +251,9 @@ def _check_evaluations(file: Path, table: pd.DataFrame, document: dict[str, Any]
     planned = list(dict.fromkeys(points))
     found = table["transitions"].drop_duplicates().tolist()
     if document["status"] == "diverged":
-        planned = planned[: len(found)]
+        # Those before its end are there; one at its very end may be what diverged.
+        before = sum(point < document["transitions"] for point in planned)
+        planned = planned[: max(before, len(found))]
     if found != planned:
         at = next((p for p, f in zip(planned, found, strict=False) if p != f), None)
         at = at if at is not None else planned[min(len(found), len(planned) - 1)]
@@ -280,12 +280,11 @@ def _check_evaluations(file: Path, table: pd.DataFrame, document: dict[str, Any]
 
 
 def _check_metrics(file: Path, table: pd.DataFrame, document: dict[str, Any]) -> None:
-    total = document["configuration"]["transitions"]
     at = table["transitions"].to_numpy(float)
     if np.any(np.diff(at) < 0):
         raise RecordError(file, "transitions run backwards")
-    end = at[-1] if len(at) else 0
-    if document["status"] == "complete" and end < total:
+    end, total = at[-1] if len(at) else 0, document["transitions"]
+    if end != total:
         raise RecordError(file, f"ends at {end:.0f} of {total} transitions")
 
 

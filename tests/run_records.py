@@ -51,15 +51,16 @@ def plant_record(
         for episode in range(configuration["evaluation_episodes"]):
             value = episode_return(generator, at / total)
             evaluations.append(f"{at},{updates},{episode},{value!r},{100 + episode}")
-        if at:
+        if 0 < at < end:
             metrics.append(f"{at},{updates},{generator.random()!r},")
+    updates = max(end - configuration["warm_up"], 0) // step
+    metrics.append(f"{end},{updates},{generator.random()!r},")
     tables = {
         "evaluations.csv": ["transitions,updates,episode,return,length", *evaluations],
         "metrics.csv": ["transitions,updates,critic_loss,seldom", *metrics],
     }
     for name, lines in tables.items():
         (folder / name).write_text("\n".join(lines) + "\n")
-    updates = max(end - configuration["warm_up"], 0) // step
     document = {
         "status": "complete" if stops_at is None else "diverged",
         "configuration": configuration,

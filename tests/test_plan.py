@@ -17,7 +17,9 @@ from analysis.estimate import describe_cost
 from analysis.plan import Plan, PlanError
 from analysis.protocol import PROTOCOL, ProtocolError, read_protocol
 
-FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 DOCUMENT = yaml.safe_load((Path(__file__).parent.parent / PROTOCOL).read_text())
 
 

@@ -13,7 +13,9 @@ from algorithms.options import planned_evaluations
 from analysis import records
 from analysis.records import RecordError, load_plan, read_run, read_scale
 
-FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def test_a_planted_record_is_read(tmp_path):
@@ -33,9 +35,10 @@ def test_evaluations_are_counted_back_from_the_end():
     assert planned_evaluations({"transitions": 100, "evaluate_every": 100}) == [0, 100]
 
 
+@pytest.mark.parametrize("stops_at", [None, 600])
 @pytest.mark.parametrize("name", records.FILES)
-def test_a_file_cut_at_any_byte_is_refused(tmp_path, name):
-    file = plant_record(tmp_path / "run") / name
+def test_a_file_cut_at_any_byte_is_refused(tmp_path, name, stops_at):
+    file = plant_record(tmp_path / "run", stops_at=stops_at) / name
     whole = file.read_bytes()
     for length in range(len(whole)):
         file.write_bytes(whole[:length])
@@ -71,15 +74,19 @@ def test_a_diverged_run_is_a_result(tmp_path):
     run = read_run(plant_record(tmp_path / "run", stops_at=600))
     assert run.status == "diverged"
     assert run.evaluations["transitions"].max() == 500
-    (tmp_path / "run" / "metrics.csv").write_text("transitions,updates,critic_loss\n600,9,nan\n")
+    file = tmp_path / "run" / "metrics.csv"
+    file.write_text("transitions,updates,critic_loss\n600,80,nan\n")
     read_run(tmp_path / "run")
 
 
 def test_a_complete_run_that_stops_early_is_refused(tmp_path):
     """The bytes of a diverged run, called complete: the rows alone do not show it."""
     folder = plant_record(tmp_path / "run", stops_at=600)
-    document = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(document | {"status": "complete"}) + "\n")
+    called_complete = json.loads((folder / "run.json").read_text()) | {"status": "complete"}
+    (folder / "run.json").write_text(json.dumps(called_complete) + "\n")
+    with pytest.raises(RecordError, match="complete at 600 of 1000 transitions"):
+        read_run(folder)
+    (folder / "run.json").write_text(json.dumps(called_complete | {"transitions": 1000}) + "\n")
     with pytest.raises(RecordError, match="3 of 5 evaluations; the one at 750 is"):
         read_run(folder)
 
