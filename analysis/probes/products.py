@@ -152,14 +152,14 @@ def denoising_chain(s: Sizes, rows: int, observations: int, part: str) -> list[P
 
 def diffusion_ql(s: Sizes) -> list[Product]:
     """One update: the target's chain and values, TD, cloning, and the actor's chain through one of
-    the critics (the other's value alone is needed, for the scale)."""
-    rows, actor, critics = s.batch, _denoiser(s, "actor"), _critics(s, "actor: value")
-    cloning = _denoiser(s, "cloning")
-    through_one = critics._replace(copies=1)
+    the critics (the other's value alone is needed, for the scale). Cloning and chain share the
+    observation's part of the first layer, and the gradient for its weights."""
+    rows, critics = s.batch, _critics(s, "actor: value")
+    cloning, actor = (
+        _denoiser(s, part)._replace(inputs=(s.action,)) for part in ("cloning", "actor")
+    )
     # Back through the chain: the first step's action is noise, to which nothing is passed on.
-    weights = repeated(actor._replace(inputs=(s.action,)).weight_gradients(rows), s.steps)
-    passed_on = [Product("actor", 1, rows, s.width, s.action, s.steps - 1)]
-    observation_weights = [Product("actor", 1, s.observation, rows, s.width)]
+    passed_on = Product("actor", 1, rows, s.width, s.action, s.steps - 1)
     return [
         *denoising_chain(s, rows, rows, "target: chain"),
         *_critics(s, "target").forward(rows),
@@ -167,9 +167,11 @@ def diffusion_ql(s: Sizes) -> list[Product]:
         *cloning.forward(rows),
         *cloning.weight_gradients(rows),
         *denoising_chain(s, rows, rows, "actor"),
-        *(weights + passed_on + observation_weights),
+        *repeated(actor.weight_gradients(rows), s.steps),
+        passed_on,
+        Product("actor", 1, s.observation, rows, s.width),
         *critics.forward(rows),
-        *through_one.input_gradient(rows, s.action),
+        *critics._replace(copies=1).input_gradient(rows, s.action),
     ]
 
 

@@ -38,10 +38,12 @@ def measure(
     rounds: int,
     device: torch.device,
     seed: int = 0,
-    shortest: float | None = None,
+    shortest: float = SHORTEST_SAMPLE_SECONDS,
 ) -> list[Sample]:
-    """Burn in, then `rounds` samples of each case, one a round, in an order shuffled anew."""
-    shortest = SHORTEST_SAMPLE_SECONDS if shortest is None else shortest
+    """Burn in, then `rounds` samples of each case, one a round, in an order shuffled anew.
+
+    A sample is of as many calls as take `shortest` seconds, at least one.
+    """
     for case in cases:
         burn_in(case, device, shortest)
     shuffle = random.Random(seed).sample
