@@ -4,6 +4,7 @@ Where implementations differ this follows Stable-Baselines3, which it equals upd
 time limit is bootstrapped through the true final observation.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,6 +38,9 @@ class Configuration:
     six full rollouts long, too few to learn from; runs above 41,000 transitions are not touched."""
     minibatches: int = 32
     """Nearly equal parts that a rollout is cut into. Source: CleanRL's ppo_continuous_action."""
+    smallest_minibatch: int = 50
+    """Transitions below which a rollout is cut into fewer parts. Source: ours: shorter rollouts
+    keep about the 64 transitions of a full one's minibatches."""
     epochs: int = 10
     """Passes over a rollout. Source: Schulman et al. (2017), table 3."""
     discount: float = 0.99
@@ -132,11 +136,12 @@ class PPO(Agent):
         transitions = min(
             configuration.rollout_transitions, run.transitions // configuration.fewest_rollouts
         )
-        self.rollout_steps = max(1, transitions // run.environments)
+        # At least two, since advantages are divided by their deviation.
+        self.rollout_steps = math.ceil(max(transitions, 2) / run.environments)
         """Vector steps of a rollout."""
-        rows = self.rollout_steps * run.environments
-        self.parts = max(1, min(configuration.minibatches, rows // 2))
-        """Minibatches of a rollout, of at least two transitions each, for a deviation."""
+        most = self.rollout_steps * run.environments // configuration.smallest_minibatch
+        self.parts = max(1, min(configuration.minibatches, most))
+        """Minibatches of a rollout."""
         self.rollout = Rollout()
         self.drawn: Tensor | None = None
         """(n, action): the last exploring actions before clipping, until they are observed."""

@@ -112,7 +112,14 @@ def test_each_epoch_visits_each_transition_once_in_nearly_equal_parts():
 
 @pytest.mark.parametrize(
     ("environments", "transitions", "steps"),
-    [(5, 300_000, 410), (1, 300_000, 2050), (64, 300_000, 32), (5, 12_000, 120), (7, 70, 1)],
+    [
+        (5, 300_000, 410),
+        (1, 300_000, 2050),
+        (64, 300_000, 33),
+        (5, 12_000, 120),
+        (7, 70, 1),
+        (1, 10, 2),
+    ],
 )
 def test_rollouts_fit_the_environments_and_the_run(environments, transitions, steps):
     agent = make_agent(PPO, SPACES, environments=environments, transitions=transitions)
@@ -220,8 +227,7 @@ def value_in_the_one_state(**settings) -> float:
         is_normalised=False,
         hidden_width=8,
         fewest_rollouts=50,
-        minibatches=2,
-        epochs=4,
+        epochs=8,
         **settings,
     )
     return agent.network.value(torch.zeros(1, 1)).item()
@@ -235,7 +241,7 @@ def test_truncation_is_not_termination():
 
 
 def test_point_is_solved_and_the_seed_decides():
-    settings = {"transitions": 10_000, "learning_rate": 3e-3, "minibatches": 4, "epochs": 5}
+    settings = {"transitions": 10_000, "learning_rate": 3e-3, "epochs": 5}
     agent = train(PPO, "Point-v0", **settings)
     episodes = evaluate(agent, "Point-v0", evaluation_seeds(0, 0, 20), CPU)
     assert sum(episode.return_ for episode in episodes) / 20 > Point.SOLVED_RETURN
@@ -247,7 +253,10 @@ def test_point_is_solved_and_the_seed_decides():
 
 @pytest.mark.long
 def test_compiled_minibatches_equal_eager_ones():
-    agents = [make_agent(PPO, SPACES, transitions=6_600, compile=c) for c in (False, True)]
+    agents = [
+        make_agent(PPO, SPACES, transitions=6_600, compile=c, smallest_minibatch=10)
+        for c in (False, True)
+    ]
     for agent in agents:
         fill(agent)  # 330 transitions: minibatches of 10 and of 11
         agent.learn()
