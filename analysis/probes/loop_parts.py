@@ -118,13 +118,16 @@ def measure(
         "precision": precision,
         "compiled": is_compiled,
         "env": env,
-        "units": 1,
         "run": counts(configuration),
+        "units": 1,
+        "unit": "call",
     }
     cases = {
-        f"{base}/{part}": about | {"quantity": part, "unit": "call"}
+        f"{base}/{part}": about | {"quantity": part}
         for part in ("vector_step", *PARTS, "metrics_row", "evaluation", "checkpoint")
     }
+    transitions = {"units": configuration["num_envs"], "unit": "transition"}
+    cases[f"{base}/vector_step"] |= transitions
     return samples, cases
 
 
