@@ -34,6 +34,7 @@ class Session:
         self.configuration, self.options, self.command = configuration, options, command
         self.folder: Path = options.output
         self.checkpoints = Checkpoints(self.folder / CHECKPOINTS)
+        torch.set_num_threads(options.threads)
         self.device = resolve_device(options.device)
         self.compiled = options.compile and can_compile(self.device.type)
         self.conditions = {
