@@ -49,30 +49,30 @@ class Configuration:
     """Lambda of generalised advantage estimation, in [0, 1]. Source: Schulman et al. (2017),
     table 3."""
     clip_range: float = 0.2
-    """Half-width of the interval around 1 beyond which the probability ratio earns nothing.
-    Source: Schulman et al. (2017), table 1."""
+    """Half-width of the interval around 1 beyond which the probability ratio earns nothing, in
+    (0, inf). Source: Schulman et al. (2017), table 1."""
     learning_rate: float = 3e-4
-    """Adam's, at the start of the run; falls linearly to 0 at its end. Source: Schulman et al.
-    (2017), table 3; annealed as in CleanRL."""
+    """Adam's, in (0, inf), at the start of the run; falls linearly to 0 at its end. Source: Schulman
+    et al. (2017), table 3; annealed as in CleanRL."""
     adam_epsilon: float = 1e-5
-    """Added to Adam's denominator. Source: Huang et al. (2022), detail 3."""
+    """Added to Adam's denominator, in (0, inf). Source: Huang et al. (2022), detail 3."""
     max_gradient_norm: float = 0.5
-    """Gradients of policy and value together are scaled down to this norm. Source: Huang et al.
-    (2022), detail 11."""
+    """Gradients of policy and value together are scaled down to this norm, in (0, inf). Source:
+    Huang et al. (2022), detail 11."""
     value_coefficient: float = 0.5
-    """Weight of the value's mean squared error. Source: Stable-Baselines3's default."""
+    """Weight of the value's mean squared error, in [0, inf). Source: Stable-Baselines3's default."""
     entropy_coefficient: float = 0.0
-    """Weight of the entropy bonus. Source: Schulman et al. (2017), section 6.1: none for
-    continuous control."""
+    """Weight of the entropy bonus, in [0, inf). Source: Schulman et al. (2017), section 6.1: none
+    for continuous control."""
     hidden_width: int = 64
     """Units of each of the two hidden layers of policy and value. Source: Schulman et al. (2017),
     section 6.1."""
     observation_limit: float = 10.0
-    """Standardised observations are clipped to this, in standard deviations. Source: Huang et al.
-    (2022), continuous-control detail 7."""
+    """Standardised observations are clipped to this many deviations, in (0, inf). Source: Huang et
+    al. (2022), continuous-control detail 7."""
     reward_limit: float = 10.0
-    """Scaled rewards are clipped to this. Source: Huang et al. (2022), continuous-control
-    detail 9."""
+    """Scaled rewards are clipped to this, in (0, inf). Source: Huang et al. (2022),
+    continuous-control detail 9."""
     is_normalised: bool = True
     """Whether observations and rewards are normalised. Source: Huang et al. (2022),
     continuous-control details 6 and 8."""

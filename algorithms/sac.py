@@ -44,13 +44,14 @@ class Configuration:
     discount: float = 0.99
     """gamma, in [0, 1). Source: Haarnoja et al. (2018), table 1."""
     target_rate: float = 0.005
-    """Share of the online critics that enters the targets at each update. Source: Haarnoja et al.
-    (2018), table 1."""
+    """Share of the online critics that enters the targets at each update, in (0, 1]. Source:
+    Haarnoja et al. (2018), table 1."""
     learning_rate: float = 3e-4
-    """Adam's step size, for policy, critics and log alpha. Source: Haarnoja et al. (2018),
-    table 1."""
+    """Adam's step size, in (0, inf), for policy, critics and log alpha. Source: Haarnoja et al.
+    (2018), table 1."""
     entropy_coefficient: float = 1.0
-    """alpha, at first or throughout, in units of reward. Source: Stable-Baselines3's default."""
+    """alpha, at first or throughout, in (0, inf), units of reward. Source: Stable-Baselines3's
+    default."""
     is_entropy_coefficient_tuned: bool = True
     """Whether (4) tunes alpha; False keeps it. Source: Haarnoja et al. (2018), section 5."""
     entropy_per_dimension: float = -1.0
