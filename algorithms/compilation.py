@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 CPU_OPTIONS = {
     # Fused multiply-add in generated loops: a third off the elementwise part of a Langevin step.
@@ -53,7 +54,11 @@ def compiled_for(batch_size: int | None, wanted: bool, device: torch.device) -> 
                 by_size[size] = torch.compile(
                     _private_copy(function), dynamic=False, fullgraph=True, **settings
                 )
-            return by_size[size](*arguments)
+            result = by_size[size](*arguments)
+            if device.type != "cuda":
+                return result
+            # A CUDA graph writes to the same memory at its next call.
+            return tree_map_only(torch.Tensor, torch.clone, result)
 
         return call
 
