@@ -52,15 +52,16 @@ class Configuration:
     """Half-width of the interval around 1 beyond which the probability ratio earns nothing, in
     (0, inf). Source: Schulman et al. (2017), table 1."""
     learning_rate: float = 3e-4
-    """Adam's, in (0, inf), at the start of the run; falls linearly to 0 at its end. Source: Schulman
-    et al. (2017), table 3; annealed as in CleanRL."""
+    """Adam's, in (0, inf), at the start of the run; falls linearly to 0 at its end. Source:
+    Schulman et al. (2017), table 3; annealed as in CleanRL."""
     adam_epsilon: float = 1e-5
     """Added to Adam's denominator, in (0, inf). Source: Huang et al. (2022), detail 3."""
     max_gradient_norm: float = 0.5
     """Gradients of policy and value together are scaled down to this norm, in (0, inf). Source:
     Huang et al. (2022), detail 11."""
     value_coefficient: float = 0.5
-    """Weight of the value's mean squared error, in [0, inf). Source: Stable-Baselines3's default."""
+    """Weight of the value's mean squared error, in [0, inf). Source: Stable-Baselines3's
+    default."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus, in [0, inf). Source: Schulman et al. (2017), section 6.1: none
     for continuous control."""

@@ -56,7 +56,7 @@ class Configuration:
     """Whether (4) tunes alpha; False keeps it. Source: Haarnoja et al. (2018), section 5."""
     entropy_per_dimension: float = -1.0
     """Target entropy for each dimension of the action, in nats. Source: Haarnoja et al. (2018),
-    appendix D."""
+    table 1."""
 
 
 class TwinCritics(nn.Module):
