@@ -240,15 +240,19 @@ def test_truncation_is_not_termination():
     assert mishandled < 0.7 * endless
 
 
-def test_point_is_solved_and_the_seed_decides():
-    settings = {"transitions": 10_000, "learning_rate": 3e-3, "epochs": 5}
+def test_point_is_solved():
+    settings = {"transitions": 10_000, "learning_rate": 3e-3, "epochs": 4}
     agent = train(PPO, "Point-v0", **settings)
     episodes = evaluate(agent, "Point-v0", evaluation_seeds(0, 0, 20), CPU)
     assert sum(episode.return_ for episode in episodes) / 20 > Point.SOLVED_RETURN
-    again = train(PPO, "Point-v0", **settings)
-    assert agent.parameters.vector.equal(again.parameters.vector)
-    other = train(PPO, "Point-v0", seed=1, **settings | {"transitions": 1_000})
-    assert not agent.parameters.vector.equal(other.parameters.vector)
+
+
+def test_the_seed_decides():
+    parameters = [
+        train(PPO, "Point-v0", seed=seed, transitions=500).parameters.vector for seed in (0, 0, 1)
+    ]
+    assert parameters[0].equal(parameters[1])
+    assert not parameters[0].equal(parameters[2])
 
 
 @pytest.mark.long

@@ -151,7 +151,7 @@ def value_in_the_one_state(**settings) -> float:
     agent = train(
         SAC,
         "OneState-v0",
-        transitions=2_000,
+        transitions=1_400,
         environments=4,
         discount=0.9,
         learning_rate=3e-3,
