@@ -21,6 +21,9 @@ from algorithms import ALGORITHMS, algorithm
 class Refused(Exception):
     """Why a run is not begun; one line."""
 
+    def __init__(self, reason: object):
+        super().__init__(" ".join(str(reason).split()))
+
 
 LARGEST_SEED = 2**63 - 1
 LARGEST_COUNT = 10**12

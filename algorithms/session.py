@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,20 @@ class Session:
     """One process's work on a run in a folder."""
 
     def __init__(self, configuration: dict[str, Any], options: Any, command: list[str]):
-        """`options` are those of the command line (`algorithms.train.Options`)."""
+        """`options` are those of the command line (`algorithms.train.Options`).
+
+        Raises Refused for a device or an extra that is not there.
+        """
         self.configuration, self.options, self.command = configuration, options, command
         self.folder: Path = options.output
         self.checkpoints = Checkpoints(self.folder / CHECKPOINTS)
         torch.set_num_threads(options.threads)
-        self.device = resolve_device(options.device)
+        try:
+            self.device = resolve_device(options.device)
+        except ValueError as error:
+            raise Refused(error) from None
+        if options.tensorboard is not None and find_spec("tensorboard") is None:
+            raise Refused("--tensorboard needs the extra: pip install -e '.[tensorboard]'")
         self.compiled = options.compile and can_compile(self.device.type)
         self.conditions = {
             "device": self.device.type,
@@ -57,7 +66,10 @@ class Session:
             if self.is_recorded():  # by the process that was waited for
                 self._leave_nothing_but_the_record()
                 return 0
-            training = Training(self.configuration, self.device, self.compiled, began)
+            try:
+                training = Training(self.configuration, self.device, self.compiled, began)
+            except ValueError as error:
+                raise Refused(error) from None
             try:
                 return self._train(training)
             except NotWritten as error:
@@ -99,7 +111,7 @@ class Session:
             raise Refused(f"{self.folder} cannot be written to: {error.strerror}") from None
         try:
             yield
-        except (Refused, ValueError):
+        except Refused:
             if not was_there:
                 file.unlink()
             for folder in made:
@@ -168,7 +180,14 @@ class Session:
                     f"the checkpoint in {self.folder} was made with {name} {there}, here it is "
                     f"{here}; go on as before, or delete {self.checkpoints.folder} to start anew"
                 )
-        training.load_state_dict(state["training"])
+        try:
+            training.load_state_dict(state["training"])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {str(error)[:200]}"
+            raise Refused(
+                f"the checkpoint in {self.folder} does not fit this code ({reason}); "
+                f"delete {self.checkpoints.folder} to start anew"
+            ) from None
         training.resumptions += 1
         self.code = [*state["code"], *self.code]
         print(f"going on from {training.transitions} transitions", file=sys.stderr)

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
+from algorithms import ALGORITHMS
 from algorithms.options import DEFAULTS, Refused, known_algorithm, resolve_configuration
 
 PROGRAM = "python -m algorithms.train"
@@ -24,7 +25,7 @@ class Options:
     """What to run and where. Give --algorithm NAME --help for that algorithm's hyperparameters."""
 
     algorithm: str
-    """Name of a registered algorithm: lql, nc_lql, diffusion_ql, ppo, sac."""
+    """Name of a registered algorithm."""
     env: str
     """Gymnasium id, such as Hopper-v4; actions have to be a box, observations a flat box."""
     seed: int
@@ -74,8 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
         # A record holds no folders of the machine it was made on.
         shown = ["DIR" if os.path.isabs(argument) else argument for argument in arguments]
         return Session(configuration, options, [*PROGRAM.split(), *shown]).run(began)
-    except (Refused, ValueError) as error:
-        print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+    except Refused as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
 
 
@@ -117,7 +118,8 @@ def parse(arguments: list[str]) -> tuple[Options, dict[str, Any]]:
                 kind,
                 args=arguments,
                 prog=PROGRAM,
-                description="Train one algorithm on one environment and leave a record of it.",
+                description="Train one algorithm on one environment and leave a record of it. "
+                f"Registered algorithms: {', '.join(ALGORITHMS)}.",
                 config=(tyro.conf.OmitArgPrefixes,),
             )
         )
@@ -132,7 +134,7 @@ def parse(arguments: list[str]) -> tuple[Options, dict[str, Any]]:
             raise ValueError(f"checkpoint_seconds is {options.checkpoint_seconds}, less than 0")
         return options, resolve_configuration(**asked, settings=settings)
     except (ValueError, TypeError) as error:
-        raise Refused(" ".join(str(error).split())) from None
+        raise Refused(error) from None
 
 
 def _check_names(configuration: type) -> None:

@@ -187,10 +187,9 @@ def torture(
         moments.update(moments_of(status, folder / "killed" / "checkpoint"))
     if not (folder / "killed" / "run.json").exists():
         finish(begin("killed")[0], log)
-    tables = [
-        (folder / name / "evaluations.csv").read_bytes() for name in ("undisturbed", "killed")
-    ]
-    return Report(landed, moments, tables[0] == tables[1], record("killed")["resumptions"])
+    table, other = (folder / name / "evaluations.csv" for name in ("undisturbed", "killed"))
+    is_same = table.read_bytes() == other.read_bytes()
+    return Report(landed, moments, is_same, record("killed")["resumptions"])
 
 
 def finish(life: Life, log: Path) -> None:
