@@ -44,3 +44,4 @@ for scale in PLAN.scales:
 
 include: "rules/train.smk"
 include: "rules/derive.smk"
+include: "rules/audit.smk"

@@ -11,6 +11,8 @@ from analysis.records import RecordError, Records, load_plan, read_scale
 
 Derive = Callable[[dict, Records], Mapping[str, bytes]]
 """(plan, records of its scale) -> contents of files by their path under the scale's folder."""
+DeriveFromTables = Callable[[dict, str], Mapping[str, bytes]]
+"""(plan, `refuse` or `gap`) -> the same, from tables that are derived already."""
 
 
 def command(module: str, description: str, derive: Derive, arguments: Sequence[str] | None) -> int:
@@ -19,6 +21,17 @@ def command(module: str, description: str, derive: Derive, arguments: Sequence[s
     A record that is missing (unless gaps are asked for) or cannot be used ends with one line that
     names it, status 2 and nothing written.
     """
+
+    def of_records(plan: dict, missing: str) -> Mapping[str, bytes]:
+        return derive(plan, read_scale(plan, plan["scale"], missing))
+
+    return tables_command(module, description, of_records, arguments)
+
+
+def tables_command(
+    module: str, description: str, derive: DeriveFromTables, arguments: Sequence[str] | None
+) -> int:
+    """As `command`, for what is derived from tables; those are refused likewise."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("--scale", help="scale or study (default: the protocol's default)")
     parser.add_argument(
@@ -30,14 +43,12 @@ def command(module: str, description: str, derive: Derive, arguments: Sequence[s
     options = parser.parse_args(arguments)
     try:
         plan = load_plan(options.scale)
-        scale = options.scale or plan["scale"]
-        records = read_scale(plan, scale, options.missing)
-        files = derive(plan, records)
+        files = derive(plan, options.missing)
     except RecordError as error:
         print(error, file=sys.stderr)
         return 2
     for name, content in files.items():
-        path = Path(records.plan["folder"]) / name
+        path = Path(plan["folder"]) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return 0

@@ -18,28 +18,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from algorithms.options import differing_field, value_of
-from analysis import records
+from analysis import declarations, records
+from analysis.artefacts import AUDIT, FIGURES, TABLES
 from analysis.estimate import describe_cost
 from analysis.protocol import PROTOCOL, Protocol, ProtocolError, Scale, read_protocol
 from analysis.resolution import RESULTS, PlanError, PlannedRun, digest, resolved, write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 STAMPS = Path(".snakemake/outdated")
-TABLES = (
-    "table1.csv",
-    "table1.md",
-    "final_scores.csv",
-    "comparisons.csv",
-    "aggregate.csv",
-    "sample_efficiency.csv",
-    "hyperparameters.csv",
-)
-FIGURES = (
-    "learning_curves",
-    "aggregate_bars",
-    "performance_profiles",
-    "probability_of_improvement",
-)
 
 
 class Plan:
@@ -97,7 +83,31 @@ class Plan:
         """Every derived file of a scale."""
         folder = self.folder(scale)
         figures = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")]
-        return [f"{folder}/{name}" for name in (*TABLES, *figures)]
+        names = (*TABLES, *figures, *AUDIT)
+        return [f"{folder}/{name}" for name in names]
+
+    def evidence(self, folder: str) -> list[str]:
+        """What the claims of a scale are decided from, as far as the workflow makes it: its own
+        tables, and those of other scales that can be had without training anything."""
+        try:
+            document = declarations.read_claims()
+        except records.RecordError as error:
+            _refuse(error)
+        own = self.scale_in(folder)
+        named = declarations.scales_read(document)
+        scales = [own, *(s for s in named if s in self.scales and s != own and self.is_derived(s))]
+        return [
+            f"{self.folder(scale)}/{name}"
+            for scale in scales
+            for name in declarations.evidence_read(document, scale, own)
+            if f"{self.folder(scale)}/{name}" in self.artefacts(scale)
+        ]
+
+    def is_derived(self, scale: str) -> bool:
+        """Whether another scale's tables can be had without training anything: all of its runs are
+        recorded, or some are and the others are to be shown as gaps."""
+        recorded = [run.is_recorded for run in self.runs(scale)]
+        return any(recorded) if self.missing == "gap" else all(recorded)
 
     def runs(self, scale: str) -> list[PlannedRun]:
         """Runs of a scale: environment by environment, label by label, seed by seed."""
@@ -218,7 +228,7 @@ class Plan:
 
     def document(self, scale: str, good: Mapping[str, records.RunRecord]) -> dict[str, Any]:
         """plan.json of a scale, as `analysis.records` describes it."""
-        part, resolved = self.protocol.scale(scale), self.resolve(scale)
+        part, resolved, folder = self.protocol.scale(scale), self.resolve(scale), self.folder(scale)
         runs = [
             {
                 "path": run.path,
@@ -233,12 +243,27 @@ class Plan:
         ]
         document = {
             "scale": scale,
-            "folder": self.folder(scale),
+            "folder": folder,
             "default_scale": self.default,
-            "scales": {scale: _scale_document(part, self.folder(scale)) | {"runs": runs}},
+            "scales": {scale: _scale_document(part, folder) | {"runs": runs}},
             "hyperparameters": resolved["hyperparameters"],
+            "artefacts": [name.removeprefix(f"{folder}/") for name in self.artefacts(scale)],
+            "others": {name: self._other(name) for name in self.scales if name != scale},
         }
         return document | {"state": digest(json.dumps(document, sort_keys=True))}
+
+    def _other(self, scale: str) -> dict[str, Any]:
+        """What claims about another scale need to know of it."""
+        part, runs = self.protocol.scale(scale), self.runs(scale)
+        return {
+            "folder": self.folder(scale),
+            "algorithms": [entry.label for entry in part.entries],
+            "unvalidated": part.unvalidated,
+            "transitions": part.sizes["transitions"],
+            "planned": len(runs),
+            "recorded": sum(run.is_recorded for run in runs),
+            "derived": self.is_derived(scale),
+        }
 
     def prepare(self, folder: str) -> list[str]:
         """What the `plan.json` in `folder` waits for: the `run.json` of every run (where gaps are

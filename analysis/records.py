@@ -25,7 +25,12 @@ configuration, comes from the `plan.json` that `analysis.plan` leaves beside the
                   "algorithm": "lql" (the label), "seed": 0,
                   "configuration": {...}, "hash": "<configuration_hash>",
                   "digest": "<sha256 of the record's files>" or null while there is none}]}},
-     "hyperparameters": {"lql": [{"name", "value", "description", "source"}, ...]}}
+     "hyperparameters": {"lql": [{"name", "value", "description", "source"}, ...]},
+     "artefacts": ["table1.csv", ...],  derived files of the scale, under its folder
+     "others": {"paper": {              every other scale and study, for claims about it
+        "folder": "results/paper", "algorithms": [...], "unvalidated": {...},
+        "transitions": 5030000, "planned": 270, "recorded": 0,
+        "derived": false}}}             whether its tables can be had without training
 
 `hyperparameters` has a key for each label; `source` of a value that the protocol changes says so.
 """

@@ -142,6 +142,38 @@ def welch(
     )
 
 
+def mean_against(scores: Sequence[float], level: float = 0.0) -> Difference:
+    """mean(scores) - level over seeds (n,), with Student's t; no interval for fewer than
+    `MINIMUM_SEEDS` or without any spread."""
+    values = np.asarray(scores, float)
+    n = len(values)
+    if not n:
+        return Difference(NAN, NAN, NAN, NAN, NAN, NAN)
+    difference = float(values.mean() - level)
+    error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else NAN
+    detectable = smallest_detectable_difference(error, n - 1)
+    if n < MINIMUM_SEEDS or not error > 0:
+        return Difference(difference, NAN, NAN, NAN, NAN, detectable)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * error
+    p_value = float(2 * stats.t.sf(abs(difference) / error, n - 1))
+    return Difference(difference, difference - half, difference + half, p_value, n - 1, detectable)
+
+
+def standard_error(interval: Interval, degrees_of_freedom: float) -> float:
+    """Of an estimate with Student's interval at `CONFIDENCE`; NaN without an interval."""
+    half = (interval.high - interval.low) / 2
+    return float(half / stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom))
+
+
+def p_value_at(level: float, interval: Interval, degrees_of_freedom: float) -> float:
+    """Two-sided, of the true value being `level`: the test of which Student's interval holds what
+    it does not reject at 5 %. NaN without an interval."""
+    error = standard_error(interval, degrees_of_freedom)
+    if not error > 0:
+        return NAN
+    return float(2 * stats.t.sf(abs(interval.value - level) / error, degrees_of_freedom))
+
+
 def smallest_detectable_difference(standard_error: float, degrees_of_freedom: float) -> float:
     """The true difference that a two-sided t test finds with probability `POWER`.
 

@@ -12,17 +12,9 @@ import seaborn as sns
 from matplotlib.colors import to_rgb
 
 from analysis.derived import command, csv_bytes, listed
+from analysis.names import readable
 from analysis.records import Records
 from analysis.statistics import MINIMUM_SEEDS
-
-NAMES = {
-    "lql": "LQL",
-    "nc_lql": "NC-LQL",
-    "diffusion_ql": "Diffusion-QL",
-    "ppo": "PPO",
-    "sac": "SAC",
-}
-"""As the field writes them; a new algorithm has the name it is registered by."""
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color), made to be told apart with any colour vision.
 COLOURS = {
@@ -92,14 +84,6 @@ def looks(frame: pd.DataFrame) -> dict[str, Look]:
         marker = MARKERS[(order.index(base) + 2 * rank) % len(MARKERS)]
         found[label] = Look(readable(label, base), colour, DASHES[rank % len(DASHES)], marker)
     return found
-
-
-def readable(label: str, base: str) -> str:
-    """`Diffusion-QL, no cloning` of the variant `diffusion_ql_no_cloning`."""
-    name = NAMES.get(base, base.replace("_", " "))
-    if label == base:
-        return name
-    return f"{name}, {label.removeprefix(base).strip('_').replace('_', ' ')}"
 
 
 def base_of(records: Records, label: str) -> str:

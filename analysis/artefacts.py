@@ -1,0 +1,18 @@
+"""Files that the workflow derives for every scale, under its folder."""
+
+TABLES = (
+    "table1.csv",
+    "table1.md",
+    "final_scores.csv",
+    "comparisons.csv",
+    "aggregate.csv",
+    "sample_efficiency.csv",
+    "hyperparameters.csv",
+)
+AUDIT = ("claims.csv", "claims.md")
+FIGURES = (
+    "learning_curves",
+    "aggregate_bars",
+    "performance_profiles",
+    "probability_of_improvement",
+)
