@@ -9,6 +9,7 @@ tables, same bytes.
 
 import math
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -105,10 +106,7 @@ def _reason(
 ) -> str:
     reason = decision.reason
     if not reason:
-        notes = dict.fromkeys(
-            note for cell in cells if cell.row is not None and (note := cell.row.get("note", ""))
-        )
-        reason = f"gap: no value ({next(iter(notes), 'no record')})"
+        reason = f"gap: {_absent_runs(cells)}"
     is_few = all(cell.replicates < MINIMUM_SEEDS for cell in cells if not cell.is_exact)
     if decision.verdict == INCONCLUSIVE and is_few and not any(c.has_interval for c in cells):
         most = np.nanmax([cell.replicates for cell in cells])
@@ -121,6 +119,13 @@ def _reason(
     if excluded and any("env" in test.get("per", ()) for test in claim.tests):
         parts.append(f"left out as not validated: {', '.join(excluded)}")
     return "; ".join(parts)
+
+
+def _absent_runs(cells: Sequence[Cell]) -> str:
+    """What the first row without a value says of it."""
+    notes = [cell.row.get("note", "") for cell in cells if cell.row is not None]
+    first = next(filter(None, notes), "no value").replace("gap: ", "")
+    return textwrap.shorten(first, 160, placeholder=" ...")
 
 
 def derive(plan: Mapping, missing: str) -> dict[str, bytes]:

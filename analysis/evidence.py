@@ -2,7 +2,7 @@
 
 A table that lacks, that lost a column or in which a value wanted never occurs is an error that
 names it. Only what is declared to be absent makes a claim untested: a scale without records, a
-probe that the suite does not have yet, a value that a claim says may lack, gaps that were asked for.
+probe that the suite does not have yet, a value that a claim says may lack, gaps asked for.
 """
 
 import dataclasses

@@ -7,13 +7,13 @@ One row each, by `kind`:
 - `time`: seconds a call of `quantity`. `flops` is what the call needs (`analysis.probes.products`);
   `share_of_limit` how long the machine's best square matrix products would take for them, in the
   same precisions and the same round, over how long it took.
-- `limit`: seconds of a square matrix product of the best size, of all rounds of a part.
-- `ratio`: of two of these, round by round, or of parts of a desk run. `aim` is what was set out for.
-- `exponent`: k in time ~ size^k over the sizes of a growth table (least squares of the logarithms).
+- `limit`: seconds of a square matrix product of the best size, for each part of the record.
+- `ratio`: of two times, round by round, or of parts of a desk run. `aim` is what was set out for.
+- `exponent`: k in time ~ size^k over a growth table, by least squares of the logarithms.
 
-`median`, `lower_quartile`, `upper_quartile` and `fastest` are over the `samples`, which are the rows
-of `record` with the case in `cases` (a ratio's: numerator / denominator). Nothing else enters.
-Needs neither torch nor an algorithm.
+`median`, `lower_quartile`, `upper_quartile` and `fastest` are over the `samples`: the rows of
+`record` with the case in `cases` (of a ratio: numerator / denominator). Nothing else enters. Needs
+neither torch nor an algorithm.
 """
 
 import argparse
@@ -134,14 +134,18 @@ def times(reader: Reader) -> Iterator[Row]:
     for (_, precision), (name, _) in reader.limits.items():
         seconds, flops = reader.seconds[name], reader.cases[name]["flops"][precision]
         size = reader.cases[name]["sizes"]["matrix"]
-        yield reader.common(name, "limit") | spread(seconds) | {
-            "parameter": "matrix",
-            "value": size,
-            "unit": "second",
-            "flops": flops,
-            "gflops_per_second": flops / seconds.median() / 1e9,
-            "share_of_limit": 1.0,
-        }
+        yield (
+            reader.common(name, "limit")
+            | spread(seconds)
+            | {
+                "parameter": "matrix",
+                "value": size,
+                "unit": "second",
+                "flops": flops,
+                "gflops_per_second": flops / seconds.median() / 1e9,
+                "share_of_limit": 1.0,
+            }
+        )
     for name, seconds in reader.seconds.items():
         about = reader.cases[name]
         if about["quantity"] in ("matrix_product", "compilation"):
@@ -171,10 +175,15 @@ def compilation(reader: Reader) -> Iterator[Row]:
         names = [n for n in cases if _kind(about[n]) == kind]
         fixed = {"parameter": "cache", "value": kind[2], "unit": "second"}
         total = sum(reader.seconds[name] for name in names)
-        yield reader.common(names[0], "time") | spread(total) | fixed | {
-            "aim": COMPILATION_AIMS[kind[2]],
-            "cases": " + ".join(names),
-        }
+        yield (
+            reader.common(names[0], "time")
+            | spread(total)
+            | fixed
+            | {
+                "aim": COMPILATION_AIMS[kind[2]],
+                "cases": " + ".join(names),
+            }
+        )
         for name in names:
             row = reader.common(name, "time") | spread(reader.seconds[name]) | fixed
             yield row | {"quantity": f"compilation of {about[name]['call']}"}
@@ -200,12 +209,16 @@ def ratios(reader: Reader) -> Iterator[Row]:
         if quantity in ("learn", "chain") and limit is not None:
             is_bar = about["precision"] == "float32"
             used = [reader.limits["updates", p][0] for p in about["flops"] if about["flops"][p]]
-            yield reader.common(name, "ratio") | spread((limit / reader.seconds[name]).dropna()) | {
-                "quantity": f"{quantity}: share of the machine's limit",
-                "unit": "1",
-                "aim": SHARE_AIMS.get((algorithm, quantity)) if is_bar else None,
-                "cases": " + ".join([*used]) + f" / {name}",
-            }
+            yield (
+                reader.common(name, "ratio")
+                | spread((limit / reader.seconds[name]).dropna())
+                | {
+                    "quantity": f"{quantity}: share of the machine's limit",
+                    "unit": "1",
+                    "aim": SHARE_AIMS.get((algorithm, quantity)) if is_bar else None,
+                    "cases": " + ".join([*used]) + f" / {name}",
+                }
+            )
         same = {"group": "updates", "algorithm": algorithm}
         for other in reader.find(**same, quantity="products", precision=about["precision"]):
             if quantity == "learn":
@@ -248,12 +261,16 @@ def loops(reader: Reader) -> Iterator[Row]:
         around *= 1 + median["checkpoint"] / run["checkpoint_seconds"]
         around += learning * median["checkpoint"] / run["checkpoint_seconds"]
         algorithm = reader.cases[name]["algorithm"]
-        yield reader.common(name, "ratio") | spread(around / (around + learning)) | {
-            "quantity": "share of a desk run outside of learn",
-            "unit": "1",
-            "aim": LOOP_AIMS.get(algorithm),
-            "cases": " + ".join(f"{base}/{key}" for key in (*part, *median)),
-        }
+        yield (
+            reader.common(name, "ratio")
+            | spread(around / (around + learning))
+            | {
+                "quantity": "share of a desk run outside of learn",
+                "unit": "1",
+                "aim": LOOP_AIMS.get(algorithm),
+                "cases": " + ".join(f"{base}/{key}" for key in (*part, *median)),
+            }
+        )
         for key in ("act", "environment", "observe"):
             quantity = f"{key} over a vector step"
             yield ratio(reader, quantity, f"{base}/{key}", name, None)
@@ -277,11 +294,15 @@ def exponents(reader: Reader) -> Iterator[Row]:
         sizes = np.log([reader.cases[n]["value"] for n in rows])
         seconds = pd.concat([reader.seconds[n] for n in rows], axis=1).dropna()
         slopes = pd.Series(np.polyfit(sizes, np.log(seconds.to_numpy().T), 1)[0])
-        yield reader.common(rows[0], "exponent") | spread(slopes) | {
-            "value": None,
-            "unit": "1",
-            "cases": " + ".join(rows),
-        }
+        yield (
+            reader.common(rows[0], "exponent")
+            | spread(slopes)
+            | {
+                "value": None,
+                "unit": "1",
+                "cases": " + ".join(rows),
+            }
+        )
 
 
 def throughput_table(records: Sequence[ProbeRecord]) -> pd.DataFrame:
