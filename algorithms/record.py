@@ -46,8 +46,8 @@ def read_document(folder: Path) -> dict[str, Any] | None:
             raise TypeError("configuration is no object")
         if document["status"] not in ("complete", "diverged"):
             raise ValueError(f"status is {document['status']!r}")
-    except FileNotFoundError:
-        return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # the second is for the one who writes there to tell
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise Refused(

@@ -156,9 +156,13 @@ def _without_boxes(parse_arguments):
     except SystemExit as ended:
         if not ended.code:
             raise  # --help
-    text = complaint.getvalue()
-    told = re.sub(r"[╭╮╰╯│]", " ", text[text.find("╮") + 1 :]).split("For full helptext")[0]
-    said, *more = (" ".join(part.split()) for part in re.split("─{3,}", told))
+    # A title, then paragraphs between rules; lines of a box where the terminal can show them.
+    lines = complaint.getvalue().strip().splitlines()[1:]
+    told = re.sub(r"[╭╮╰╯│]", " ", "\n".join(lines)).split("For full helptext")[0]
+    parts = (" ".join(part.split()) for part in re.split("[─-]{10,}", told))
+    said, *more = [part for part in parts if part]
+    if said.startswith("Missing from"):
+        said = "missing " + ", ".join(re.findall(r"^ *(--[a-z][\w-]*)", told, re.MULTILINE))
     near = next((re.search(r"--[\w-]+", part) for part in more if "Perhaps" in part), None)
     raise Refused(f"{said.rstrip('.')}; the nearest known one is {near[0]}" if near else said)
 
