@@ -1,4 +1,4 @@
-"""What the checks of `conformance_checks.py` share: small agents, vector steps of noise, states.
+"""What the checks in `conformance_*.py` share: small agents, vector steps of noise, states.
 
 Works for any algorithm that meets `algorithms/agent.py`; what it raises is written for somebody who
 has just added one.
@@ -144,6 +144,11 @@ def kept(state: dict[str, Any]) -> dict[str, Any]:
 def snapshot(agent: Agent) -> dict[str, Any]:
     """`state_dict` that does not change with the agent."""
     return copy.deepcopy(agent.state_dict())
+
+
+def vector(module: torch.nn.Module) -> Tensor:
+    """A copy of all parameters in a row."""
+    return torch.cat([p.detach().reshape(-1).clone() for p in module.parameters()])
 
 
 def leaves(state: Any, path: str = "") -> dict[str, Any]:

@@ -1,13 +1,23 @@
-"""Every registered algorithm passes every check of `conformance_checks.py`.
+"""Every registered algorithm passes every check of `conformance_*.py`.
 
 A new one is here as soon as it is registered: `pytest tests/test_conformance.py -k NAME`.
 """
 
+import conformance_contract
+import conformance_latch
+import conformance_learning
+import conformance_state
 import pytest
 from conformance import NotConforming, subject
-from conformance_checks import CHECKS
 
 from algorithms import ALGORITHMS
+
+CHECKS = (
+    *conformance_contract.CHECKS,
+    *conformance_state.CHECKS,
+    *conformance_latch.CHECKS,
+    *conformance_learning.CHECKS,
+)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
