@@ -20,6 +20,8 @@ from conformance import (
 
 from algorithms.agent import Agent
 from algorithms.configuration import fields
+from algorithms.options import resolve_settings
+from algorithms.train import Options
 
 
 def is_an_agent(subject: Subject) -> None:
@@ -70,6 +72,13 @@ def every_hyperparameter_is_documented(subject: Subject) -> None:
             field.source.partition("ours")[2].lstrip(": ") or not field.source.startswith("ours"),
             f'the source of {where} is "ours" without a reason',
         )
+    taken = {field.name for field in dataclasses.fields(Options)}
+    clashes = sorted(taken & {field.name for field in fields(configuration)})
+    subject.require(not clashes, f"{clashes} are options of every run; give them other names")
+    try:
+        resolve_settings(configuration, {})
+    except ValueError as error:
+        subject.require(False, f"a default is not what its docstring says: {error}")
 
 
 def actions_lie_in_the_box(subject: Subject) -> None:
