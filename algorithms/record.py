@@ -6,6 +6,7 @@ only as much is read as it takes not to run a run twice.
 """
 
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -94,8 +95,10 @@ def write_policy(folder: Path, agent: Agent, configuration: dict[str, Any]) -> N
         "counters": agent.state_dict()["counters"],
         "components": components,
     }
-    with written_whole(folder / POLICY) as file, file.open("wb") as opened:
-        torch.save(content, opened)
+    buffer = io.BytesIO()  # a full disk is then an OSError like any other
+    torch.save(content, buffer)
+    with written_whole(folder / POLICY) as file:
+        file.write_bytes(buffer.getbuffer())
 
 
 def read_policy(folder: Path, device: torch.device, compile: bool = False) -> Agent:
@@ -143,7 +146,8 @@ def code_state() -> dict[str, Any]:
     """`commit`, and whether what a run is made by is `dirty`; both None outside of a repository."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(ROOT), *arguments]
+        # Without its optional locks: somebody may be committing.
+        command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
@@ -162,10 +166,10 @@ def machine() -> dict[str, Any]:
         processor = next(line.split(":")[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         processor = platform.processor()
-    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else None
+    has_affinity = hasattr(os, "sched_getaffinity")
     return {
         "processor": processor.strip(),
-        "cores": cores or len(os.sched_getaffinity(0)),
+        "cores": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
         "kernel": platform.release(),

@@ -1,6 +1,7 @@
 """What a finished run leaves: small, whole, without traces of whose machine it was."""
 
 import getpass
+import io
 import json
 import os
 import platform
@@ -216,3 +217,17 @@ def test_what_the_writer_writes_the_reader_of_the_tables_takes(tmp_path):
     found = read_run(tmp_path)
     assert sorted(os.listdir(tmp_path)) == list(FILES)
     assert {"td_loss", "q_mean", "action_on_face"} <= set(found.metrics.columns)
+
+
+def test_a_bar_on_a_terminal_stands_where_the_run_is():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    progress = Progress(1000, 250, "sac Hopper-v4 seed 0", stream=terminal)
+    progress.update(500, {"return": 12.5})
+    progress.say("a line of its own")
+    progress.close()
+    shown = terminal.getvalue()
+    assert "50%" in shown and "return=12.5" in shown and "a line of its own\n" in shown

@@ -438,3 +438,24 @@ def test_tensorboard_shows_metrics_and_evaluations(tmp_path):
     assert [s.step for s in scalars] == means.index.tolist()
     assert np.allclose([s.value for s in scalars], means)
     assert shown.Scalars("metrics/critic_loss")
+
+
+def test_a_disk_that_is_full_at_the_end_costs_no_run(tmp_path, capsys):
+    """The tables cannot be written; the last checkpoint stands, and the next try leaves them."""
+    run(tmp_path / "whole")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_the_disk(training):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+
+    with before_step(50, terminate):
+        run(tmp_path / "run")
+    try:
+        with before_step(99, fill_the_disk):
+            assert run(tmp_path / "run") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "policy.pt cannot be written" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert run(tmp_path / "run") == 0
+    assert table(tmp_path / "run") == table(tmp_path / "whole")
