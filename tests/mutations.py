@@ -30,6 +30,8 @@ class Mutation(NamedTuple):
 
 NC_LQL = "algorithms/nc_lql.py"
 LQL = "algorithms/lql.py"
+DIFFUSION_QL = "algorithms/diffusion_ql.py"
+OF_DIFFUSION_QL = "tests/test_diffusion_ql.py -k plain"
 LANGEVIN = "algorithms/langevin.py"
 NETWORKS = "algorithms/networks.py"
 
@@ -37,8 +39,9 @@ MUTATIONS = [
     Mutation(
         "NC-LQL: smoothing regresses on the twins after the TD step",
         NC_LQL,
-        "clean_value = value.mean(0)  # before the TD step",
-        "clean_value = None",
+        "batch.observation, noisy_action, noise.level, clean_value",
+        "batch.observation, noisy_action, noise.level,"
+        " self.critics(batch.observation, batch.action, finest).detach().mean(0)",
     ),
     Mutation(
         "NC-LQL: one joint step instead of two",
@@ -122,7 +125,7 @@ MUTATIONS = [
         '"annealed": list(reversed(range(c.noise_levels)))',
     ),
     Mutation(
-        "NC-LQL: smoothing trained on the mean over noise levels of another index",
+        "NC-LQL: smoothing trained one level finer than its noise",
         NC_LQL,
         "batch.observation, noisy_action, noise.level, clean_value",
         "batch.observation, noisy_action, noise.level + 1, clean_value",
@@ -215,6 +218,83 @@ MUTATIONS = [
         "polyak_update(self.target_critics, self.critics, self.configuration.target_rate)",
         "pass",
         "tests/test_lql.py",
+    ),
+    Mutation(
+        "Diffusion-QL: target action from the online actor",
+        DIFFUSION_QL,
+        "next_action = self.sample(self.actor_average, next_observation",
+        "next_action = self.sample(self.actor, next_observation",
+        OF_DIFFUSION_QL,
+    ),
+    Mutation(
+        "Diffusion-QL: the other side of the coin",
+        DIFFUSION_QL,
+        "torch.stack([coin <= 0.5, coin > 0.5])",
+        "torch.stack([coin > 0.5, coin <= 0.5])",
+        OF_DIFFUSION_QL,
+    ),
+    Mutation(
+        "Diffusion-QL: mean instead of min of the target critics",
+        DIFFUSION_QL,
+        "value = self.target_critics(next_observation, next_action).amin(0)",
+        "value = self.target_critics(next_observation, next_action).mean(0)",
+        OF_DIFFUSION_QL,
+    ),
+    Mutation(
+        "Diffusion-QL: TD target from the online critics",
+        DIFFUSION_QL,
+        "value = self.target_critics(next_observation, next_action).amin(0)",
+        "value = self.critics(next_observation, next_action).amin(0)",
+        OF_DIFFUSION_QL,
+    ),
+    Mutation(
+        "Diffusion-QL: bootstraps through termination",
+        DIFFUSION_QL,
+        "self.configuration.discount * (~terminated) * value",
+        "self.configuration.discount * value",
+        OF_DIFFUSION_QL,
+    ),
+    Mutation(
+        "Diffusion-QL: the clean action is not clipped",
+        "algorithms/diffusion.py",
+        "alpha=c.noise / c.signal).clamp(-1, 1)",
+        "alpha=c.noise / c.signal)",
+        OF_DIFFUSION_QL,
+    ),
+    Mutation(
+        "Diffusion-QL: the actor descends Q",
+        DIFFUSION_QL,
+        "value_loss = -value.mean()",
+        "value_loss = value.mean()",
+        OF_DIFFUSION_QL,
+    ),
+    Mutation(
+        "Diffusion-QL: scale is |mean Q|, not mean |Q|",
+        DIFFUSION_QL,
+        "scale.abs().mean()",
+        "scale.mean().abs()",
+        OF_DIFFUSION_QL,
+    ),
+    Mutation(
+        "Diffusion-QL: the average moves at the wrong rate",
+        DIFFUSION_QL,
+        "polyak_update(self.actor_average, self.actor, 1 - c.actor_average_rate)",
+        "polyak_update(self.actor_average, self.actor, c.actor_average_rate)",
+        OF_DIFFUSION_QL,
+    ),
+    Mutation(
+        "Diffusion-QL: the average moves at every update",
+        DIFFUSION_QL,
+        "self.updates % c.actor_average_every == 0",
+        "True",
+        OF_DIFFUSION_QL,
+    ),
+    Mutation(
+        "Diffusion-QL: targets not moved",
+        DIFFUSION_QL,
+        "polyak_update(self.target_critics, self.critics, c.target_rate)",
+        "pass",
+        OF_DIFFUSION_QL,
     ),
 ]
 
