@@ -150,11 +150,11 @@ class Training:
         metrics = agent.learn()
         self.seconds["learning"] += time.perf_counter() - began
         self.gathered.add(metrics)
-        ended = step.episode_length > 0
-        self.gathered.add_step(host_action, step.episode_return[ended].tolist())
-        # Where no episode ended the next observation is the one to act on.
-        is_same = environment.observation is step.next_observation
-        self._observation = next_observation if is_same else None
+        if environment.observation is step.next_observation:
+            returns, self._observation = [], next_observation
+        else:  # an episode ended, and what to act on now is the first observation of another
+            returns, self._observation = step.episode_return[step.episode_length > 0].tolist(), None
+        self.gathered.add_step(host_action, returns)
         self.step += 1
         if self.step * MEMORY_POINTS // self.vector_steps > len(self.memory):
             self.memory.append((self.transitions, resident_bytes()[0]))
