@@ -8,7 +8,7 @@ network e that predicts noise. Twin critics follow plain temporal differences,
 
 and the actor clones the actions of the replay while it climbs Q, with gradients through the chain,
 
-    L = w E |e(x_t, t, s) - z|^2 + eta (- E Q_i(s, a) / E |Q_j(s, a)|),      a drawn by the actor, (3)
+    L = w E |e(x_t, t, s) - z|^2 + eta (- E Q_i(s, a) / E |Q_j(s, a)|),   a drawn by the actor,  (3)
 
 x_t the replay's action corrupted to a uniform level t by noise z; (i, j) is (1, 2) or (2, 1) by a
 fair coin each update, and the denominator, without gradient, only sets the scale. Adam takes one
