@@ -8,6 +8,7 @@ TABLES = (
     "aggregate.csv",
     "sample_efficiency.csv",
     "hyperparameters.csv",
+    "provenance.csv",
 )
 AUDIT = ("claims.csv", "claims.md")
 FIGURES = (
@@ -16,3 +17,8 @@ FIGURES = (
     "performance_profiles",
     "probability_of_improvement",
 )
+
+
+def paper_of(folder: str) -> str:
+    """Where the paper on the results in `folder` stands."""
+    return "paper/paper.pdf" if folder == "results" else f"{folder}/paper.pdf"

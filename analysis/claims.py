@@ -26,7 +26,7 @@ COLUMNS = [
     *("claim", "statement", "source", "measure", "value", "low", "high", "rule", "verdict"),
     *("scale", "evidence"),
     *("cell", "cells", "holding", "detectable", "is_factor", "replicates", "budget", "reason"),
-    *("beside", "weakness", "topic"),
+    *("beside", "weakness", "topic", "family"),
 ]
 COUNTS = ("cells", "holding", "replicates")
 
@@ -51,6 +51,7 @@ def _row(claim: Declaration, evidence: Evidence) -> dict:
     row = {
         "claim": claim.id,
         "statement": claim.statement,
+        "family": claim.family,
         "source": claim.source,
         "measure": "; ".join(" ".join(test["measure"].split()) for test in tests),
         "rule": "; and ".join(dict.fromkeys(map(rule, tests))) or "none is declared",

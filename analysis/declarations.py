@@ -39,6 +39,8 @@ class Declaration:
     id: str
     topic: str
     statement: str
+    family: str
+    """What all rows of a claim say together; the statement where there is one."""
     source: str
     scale: str
     """The scale or study whose tables decide it."""
@@ -136,6 +138,9 @@ def declarations(document: Mapping[str, Any], own: str, transitions: int) -> lis
                         id=f"{identity}-{own}" if scale == OWN and named else identity,
                         topic=claim["topic"],
                         statement=" ".join(claim["statement"].format(**names, at=at).split()),
+                        family=" ".join(
+                            claim.get("family", claim["statement"]).format(**names, at=at).split()
+                        ),
                         source=claim["source"],
                         scale=own if scale == OWN else scale,
                         tests=tuple(_fill(test, names) for test in claim.get("tests", ())),

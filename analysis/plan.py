@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from algorithms.options import differing_field, value_of
 from analysis import declarations, records
-from analysis.artefacts import AUDIT, FIGURES, TABLES
+from analysis.artefacts import AUDIT, FIGURES, TABLES, paper_of
 from analysis.estimate import describe_cost
 from analysis.protocol import PROTOCOL, Protocol, ProtocolError, Scale, read_protocol
 from analysis.resolution import RESULTS, PlanError, PlannedRun, digest, resolved, write_whole
@@ -84,7 +84,7 @@ class Plan:
         folder = self.folder(scale)
         figures = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")]
         names = (*TABLES, *figures, *AUDIT)
-        return [f"{folder}/{name}" for name in names]
+        return [*(f"{folder}/{name}" for name in names), paper_of(folder)]
 
     def evidence(self, folder: str) -> list[str]:
         """What the claims of a scale are decided from, as far as the workflow makes it: its own
@@ -247,7 +247,7 @@ class Plan:
             "default_scale": self.default,
             "scales": {scale: _scale_document(part, folder) | {"runs": runs}},
             "hyperparameters": resolved["hyperparameters"],
-            "artefacts": [name.removeprefix(f"{folder}/") for name in self.artefacts(scale)],
+            "artefacts": [file.removeprefix(f"{folder}/") for file in self.artefacts(scale)],
             "others": {name: self._other(name) for name in self.scales if name != scale},
         }
         return document | {"state": digest(json.dumps(document, sort_keys=True))}

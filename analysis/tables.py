@@ -4,7 +4,8 @@
 
 writes into the scale's folder: table1.csv and table1.md (final returns), final_scores.csv (one row
 a run), comparisons.csv (pairs of algorithms), aggregate.csv (over environments),
-sample_efficiency.csv and hyperparameters.csv. Same records, same bytes.
+sample_efficiency.csv, hyperparameters.csv and provenance.csv (one row a run). Same records, same
+bytes.
 """
 
 import math
@@ -16,6 +17,8 @@ import pandas as pd
 from analysis import reference, statistics
 from analysis.comparisons import COMPARISON_COLUMNS, compare, sample_efficiency
 from analysis.derived import command, csv_bytes, number
+from analysis.provenance import COUNTS as PROVENANCE_COUNTS
+from analysis.provenance import provenance_table
 from analysis.records import RecordError, Records
 from analysis.scores import Matrices, cell_note, final_scores, matrices
 
@@ -211,6 +214,7 @@ def derive(plan: Mapping, records: Records) -> dict[str, bytes]:
         "aggregate.csv": csv_bytes(aggregate_table(records, matrices(records, scores))),
         "sample_efficiency.csv": csv_bytes(sample_efficiency(records, scores), efficiency_counts),
         "hyperparameters.csv": csv_bytes(hyperparameter_table(plan, records)),
+        "provenance.csv": csv_bytes(provenance_table(records), PROVENANCE_COUNTS),
     }
 
 

@@ -190,7 +190,7 @@ def _why_not(cells: Sequence[Cell], holding: int) -> str:
         parts.append(f"too few replicates for an interval{where}{few}")
     if open_:
         where = f" on {_names(open_)}" if _names(open_) else ""
-        parts.append(f"the interval holds both what supports it and what does not{where}")
+        parts.append(f"the interval spans the bound{where}")
     return "; ".join(parts)
 
 

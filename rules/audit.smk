@@ -1,4 +1,7 @@
-# What an auditor came for: the verdicts on the claims. All from derived tables.
+# What an auditor came for, all of it from derived files: verdicts on the claims, a paper.
+from glob import glob
+
+PAPER_SOURCES = ["paper/paper.typ", *sorted(glob("paper/parts/*.typ"))]
 
 
 rule claims:
@@ -19,3 +22,28 @@ rule claims:
     shell:
         "python -m analysis.claims --scale {params.scale}"
         " --missing {params.missing} >{log} 2>&1"
+
+
+# The paper of the default scale stands beside its source, others with their results.
+for scale in PLAN.scales:
+
+    rule:
+        name:
+            f"paper_{scale}"
+        input:
+            PAPER_SOURCES,
+            f"{PLAN.folder(scale)}/plan.json",
+            [
+                file
+                for file in PLAN.artefacts(scale)
+                if not file.endswith((".pdf", ".html"))
+            ],
+        output:
+            planning.paper_of(PLAN.folder(scale)),
+        log:
+            f"logs/{PLAN.folder(scale)}/paper.log",
+        params:
+            scale=scale,
+            sources=PLAN.sources_digest,
+        shell:
+            "python -m analysis.paper --scale {params.scale} >{log} 2>&1"

@@ -11,6 +11,7 @@ from analysis import artefacts, claims, declarations, reference, tables
 from analysis.comparisons import compare, sample_efficiency
 from analysis.derived import csv_bytes
 from analysis.figures import probability_of_improvement
+from analysis.provenance import provenance_table
 from analysis.records import read_scale
 from analysis.scores import final_scores
 
@@ -56,6 +57,7 @@ def derive(plan: dict, missing: str = "refuse", with_improvement: bool = False) 
         "comparisons.csv": compare(records, scores),
         "sample_efficiency.csv": sample_efficiency(records, scores),
         "hyperparameters.csv": tables.hyperparameter_table(plan, records),
+        "provenance.csv": provenance_table(records),
         "figures/probability_of_improvement.csv": improvement,
     }.items():
         file = Path(plan["folder"], name)

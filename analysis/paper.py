@@ -1,0 +1,67 @@
+"""Compiles `paper/paper.typ` on the results of a scale, every number read from them.
+
+    python -m analysis.paper [--scale NAME] [--output FILE]
+
+Same results, same bytes. The output is paper/paper.pdf for the protocol's default scale, and
+paper.pdf in the folder of any other.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typst
+
+from analysis.artefacts import paper_of
+from analysis.declarations import read_claims
+from analysis.records import RecordError, load_plan
+
+SOURCE = Path("paper/paper.typ")
+
+
+def build(folder: Path) -> bytes:
+    """The PDF on the results in `folder`. RecordError for a results file that lacks or has changed,
+    with what the text wanted of it."""
+    files = sorted(
+        str(file.relative_to(folder))
+        for pattern in ("*.csv", "figures/*.svg")
+        for file in folder.glob(pattern)
+    )
+    inputs = {
+        "folder": f"/{folder.as_posix()}",
+        "files": json.dumps(files),
+        "topics": json.dumps(read_claims()["topics"]),
+    }
+    try:
+        return typst.compile(
+            str(SOURCE), root=".", sys_inputs=inputs, ignore_system_fonts=True, format="pdf"
+        )
+    except typst.TypstError as error:
+        where = " ".join(str(error.diagnostic).split())
+        raise RecordError(SOURCE, f"{error.message} ({where[:400]})") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.paper", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--scale", help="scale or study (default: the protocol's default)")
+    parser.add_argument("--output", type=Path, help="file (default: as described above)")
+    options = parser.parse_args(arguments)
+    try:
+        plan = load_plan(options.scale)
+        content = build(Path(plan["folder"]))
+    except RecordError as error:
+        print(error, file=sys.stderr)
+        return 2
+    output = options.output or Path(paper_of(plan["folder"]))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_bytes(content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The paper on planted records: its numbers are those of the results, and it says what lacks."""
+
+import io
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from audited import ENVIRONMENTS, HOPPER, ROOT, derive, furnish, runs
+from planted import plant
+from pypdf import PdfReader
+
+from algorithms import ALGORITHMS
+from analysis import claims, paper
+from analysis.artefacts import paper_of
+from analysis.records import RecordError
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A working folder with the paper's source, and no record."""
+    furnish(tmp_path)
+    for source in ("paper/paper.typ", "paper/parts"):
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, tmp_path / source)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def furnished(returns: dict, missing: str = "refuse", gaps=()) -> None:
+    """Records, their tables and the verdicts on them."""
+    thresholds = {env: [500] for env in ENVIRONMENTS}
+    derive(plant(returns, gaps=gaps, thresholds=thresholds), missing)
+    assert claims.main(["--missing", missing]) == 0
+
+
+def five_seeds() -> dict:
+    returns = {}
+    for algorithm in ALGORITHMS:
+        mean = {"nc_lql": 2345, "ppo": 1234}.get(algorithm, 1000)
+        returns |= runs(algorithm, mean, 50, environments=ENVIRONMENTS[:2])
+    return returns
+
+
+def text(content: bytes | None = None) -> str:
+    """Of all pages, every run of white space one blank."""
+    content = paper.build(Path("results")) if content is None else content
+    pages = PdfReader(io.BytesIO(content)).pages
+    return re.sub(r"\s+", " ", " ".join(page.extract_text() for page in pages))
+
+
+def test_a_changed_result_is_a_changed_number_in_the_paper(folder):
+    furnished(five_seeds())
+    before = text()
+    assert "2,345" in before and "2,678" not in before
+    file = Path("results/table1.csv")
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    row = (table["algorithm"] == "nc_lql") & (table["env"] == HOPPER)
+    table.loc[row, "mean"] = "2677.6"
+    table.to_csv(file, index=False)
+    assert "2,678" in text()
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "shown"),
+    [
+        ("claims.csv", "reason", "planted reason", "planted reason"),
+        ("sample_efficiency.csv", "restricted_mean", "4321", "4,321"),
+        ("hyperparameters.csv", "value", "0.123", "0.123"),
+        ("provenance.csv", "processor", "Planted Processor", "Planted Processor"),
+    ],
+)
+def test_each_table_is_read(folder, name, column, value, shown):
+    furnished(five_seeds())
+    file = Path("results", name)
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table[column] = value
+    if name == "hyperparameters.csv":
+        table["algorithm"], table["name"] = "nc_lql", "largest_noise"
+    table.to_csv(file, index=False)
+    assert shown in text()
+
+
+def test_without_a_record_the_sentences_say_so(folder):
+    gaps = [(HOPPER, algorithm, 0) for algorithm in ALGORITHMS if algorithm != "ppo"]
+    ppo = runs("ppo", 1000, 5, seeds=1, environments=[HOPPER])
+    furnished(ppo, "gap", gaps)
+    said = text()
+    assert "1 of 5 planned runs are recorded" in said and "no record" in said
+    assert "With at most 1 seed there is no interval over seeds" in said
+    assert "Time and memory were not measured yet" in said
+    assert "The samplers were not measured yet" in said
+    full = five_seeds()
+    furnished(full)
+    said = text()
+    assert f"All {len(full)} planned runs are recorded" in said and "no interval" not in said
+
+
+def test_a_figure_is_in_vector_form(folder):
+    furnished(five_seeds())
+    assert "Return against environment transitions" not in text()
+    size = 'width="70" height="40" xmlns="http://www.w3.org/2000/svg"'
+    svg = f'<svg {size}><path d="M10 20 L60 31" stroke="black"/></svg>'
+    Path("results/figures/learning_curves.svg").write_text(svg)
+    content = paper.build(Path("results"))
+    assert "Return against environment transitions" in text(content)
+    kinds = []
+    for page in PdfReader(io.BytesIO(content)).pages:
+        for found in page["/Resources"].get("/XObject", {}).values():
+            kinds.append(found.get_object()["/Subtype"])
+    assert set(kinds) <= {"/Form"}
+
+
+def test_the_program_writes_the_same_bytes_and_refuses_what_changed(folder, capsys):
+    furnished(five_seeds())
+    written = []
+    for _ in range(2):
+        assert paper.main([]) == 0
+        written.append(Path("paper/paper.pdf").read_bytes())
+    assert written[0] == written[1]
+    page = PdfReader(io.BytesIO(written[0])).pages[0].mediabox
+    assert [float(page.width), float(page.height)] == pytest.approx([595.28, 841.89], abs=0.1)
+    file = Path("results/table1.csv")
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table.rename(columns={"claimed": "said"}).to_csv(file, index=False)
+    assert paper.main([]) == 2
+    told = capsys.readouterr().err
+    assert "paper.typ" in told and "claimed" in told and told.count("\n") == 1
+    file.unlink()
+    with pytest.raises(RecordError, match=r"table1\.csv"):
+        paper.build(Path("results"))
+    assert Path("paper/paper.pdf").read_bytes() == written[0]
+
+
+def test_where_it_stands():
+    assert paper_of("results") == "paper/paper.pdf"
+    assert paper_of("results/smoke") == "results/smoke/paper.pdf"
+
+
+def test_nothing_is_called_the_papers_that_is_not():
+    sources = [ROOT / "paper/paper.typ", *sorted((ROOT / "paper/parts").glob("*.typ"))]
+    for source in sources:
+        assert not re.search(r"paper (says|claims|states|reports)", source.read_text()), source
