@@ -1,0 +1,46 @@
+# What machines measured. A probe's record is a source file, as a run's is: nothing that is derived asks
+# for one to be made. To measure on this machine, with nothing beside it:
+#
+#   snakemake --cores all measure_throughput
+from glob import glob
+
+THROUGHPUT_RECORDS = sorted(glob("results/probes/throughput/*.*"))
+
+
+rule measure_throughput:
+    log:
+        "logs/probes/throughput.log",
+    threads: workflow.cores
+    shell:
+        "python -m analysis.probes.throughput >{log} 2>&1"
+
+
+# Not committed, so that a fresh clone derives again, whatever its files' dates.
+rule throughput_digest:
+    input:
+        THROUGHPUT_RECORDS,
+    output:
+        "logs/probes/throughput.sha256",
+    log:
+        "logs/probes/throughput_digest.log",
+    localrule: True
+    params:
+        sources=PLAN.sources_digest,
+    shell:
+        "cat {input:q} </dev/null 2>{log} | sha256sum >{output}"
+
+
+rule throughput:
+    input:
+        THROUGHPUT_RECORDS,
+        digest="logs/probes/throughput.sha256",
+    output:
+        "results/throughput.csv",
+        "results/figures/throughput.svg",
+        "results/figures/throughput.csv",
+    log:
+        "logs/probes/throughput_derived.log",
+    params:
+        sources=PLAN.sources_digest,
+    shell:
+        "(python -m analysis.throughput && python -m analysis.figures.throughput) >{log} 2>&1"
