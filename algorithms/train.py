@@ -90,7 +90,10 @@ def prepare_process(arguments: list[str]) -> None:
     # One process a core: the workers that torch would start for compiling outlive their use.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "langevin-q-suite" / "inductor"))
+    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if os.access(existing, os.W_OK):  # else torch's own choice, a folder for temporary files
+        cache = cache / "langevin-q-suite" / "inductor"
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for the same bytes twice
 
 
