@@ -43,7 +43,6 @@ for scale in PLAN.scales:
         log:
             f"logs/{PLAN.folder(scale)}/paper.log",
         params:
-            scale=scale,
             sources=PLAN.sources_digest,
         shell:
-            "python -m analysis.paper --scale {params.scale} >{log} 2>&1"
+            f"python -m analysis.paper --scale {scale} >{{log}} 2>&1"
