@@ -11,7 +11,7 @@ where c_t, d_t and s_t are those of the posterior q(x_t-1 | x_t, x_0 = xhat). Ho
 arXiv 2006.11239, equations 7 and 15. Knows no reinforcement learning.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -34,8 +34,14 @@ class Coefficients(NamedTuple):
     """s_t of (2); zero at t = 0."""
 
 
-Schedule = Sequence[Coefficients]
-"""One entry a level, the least noise first."""
+class Schedule(NamedTuple):
+    """All levels, the least noise first."""
+
+    steps: tuple[Coefficients, ...]
+    signal: Tensor
+    """(levels,), on the device: for rows of different levels."""
+    noise: Tensor
+    """(levels,), on the device."""
 
 
 def variance_preserving_betas(levels: int, beta_min: float, beta_max: float) -> np.ndarray:
@@ -62,7 +68,9 @@ def denoising_scheduler(levels: int, beta_min: float, beta_max: float):
     )
 
 
-def variance_preserving_schedule(levels: int, beta_min: float, beta_max: float) -> Schedule:
+def variance_preserving_schedule(
+    levels: int, beta_min: float, beta_max: float, device: torch.device
+) -> Schedule:
     """The coefficients of `denoising_scheduler`, whose own `step` costs several times the
     arithmetic."""
     scheduler = denoising_scheduler(levels, beta_min, beta_max)
@@ -75,7 +83,16 @@ def variance_preserving_schedule(levels: int, beta_min: float, beta_max: float) 
         noisy_weight=(1 - previous) * (1 - beta).sqrt() / (1 - cumulative),
         deviation=(beta * (1 - previous) / (1 - cumulative)).sqrt(),
     )
-    return [Coefficients(*row) for row in torch.stack(columns, dim=1).tolist()]
+    return Schedule(
+        tuple(Coefficients(*row) for row in torch.stack(columns, dim=1).tolist()),
+        columns.signal.to(device),
+        columns.noise.to(device),
+    )
+
+
+def corrupt(action: Tensor, noise: Tensor, level: Tensor, schedule: Schedule) -> Tensor:
+    """x_t (batch, action) for clean actions and noise of that shape, and levels t (batch,)."""
+    return schedule.signal[level, None] * action + schedule.noise[level, None] * noise
 
 
 def posterior_mean(x: Tensor, predicted: Tensor, coefficients: Coefficients) -> Tensor:
@@ -94,8 +111,9 @@ def denoising_chain(
     (levels - 1, batch, action), that of the noisiest level first, are standard normal.
     """
     x = initial
-    for t in reversed(range(len(schedule))):
-        x = posterior_mean(x, predict(x, t), schedule[t])
+    for t in reversed(range(len(schedule.steps))):
+        coefficients = schedule.steps[t]
+        x = posterior_mean(x, predict(x, t), coefficients)
         if t > 0:
-            x = torch.add(x, noise[-t], alpha=schedule[t].deviation)
+            x = torch.add(x, noise[-t], alpha=coefficients.deviation)
     return x.clamp(-1, 1)

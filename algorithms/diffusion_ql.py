@@ -8,10 +8,11 @@ network e that predicts noise. Twin critics follow plain temporal differences,
 
 and the actor clones the actions of the replay while it climbs Q, with gradients through the chain,
 
-    L = w E |e(x_t, t, s) - z|^2 + eta (- E Q_i(s, a) / E |Q_j(s, a)|),   a drawn by the actor,  (3)
+    L = w E |e(x_t, t, s) - z|^2 - eta E Q_i(s, a) / E |Q_j(s, a)|,       a drawn by the actor, (3)
 
-x_t the replay's action corrupted to a uniform level t by noise z; (i, j) is (1, 2) or (2, 1) by a
-fair coin each update, and the denominator, without gradient, only sets the scale. Adam takes one
+with |.|^2 the mean over coordinates, x_t the replay's action corrupted to a uniform level t by
+noise z, and (i, j) = (1, 2) or (2, 1) by a fair coin each update; the denominator, without
+gradient, only sets the scale. Adam takes one
 step on (2), then one on (3) with the new critics. Then the actor's average moves (not at every
 update, nor among the first ones) and the target critics do. To act is to draw K candidates from
 the actor, not from its average, and one of them with probability softmax(min_i Qbar_i(s, a)).
@@ -23,6 +24,7 @@ authors' code (Zhendong-Wang/Diffusion-Policies-for-Offline-RL), update for upda
 `paper/differences.md` says where this suite parts from it.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,8 +35,7 @@ from algorithms.agent import Metrics, NamedNetwork
 from algorithms.compilation import compiled_for
 from algorithms.denoiser import Denoiser
 from algorithms.device import adam
-from algorithms.diffusion import denoising_chain, variance_preserving_schedule
-from algorithms.finite import parameter_norm
+from algorithms.diffusion import corrupt, denoising_chain, variance_preserving_schedule
 from algorithms.networks import polyak_update
 from algorithms.off_policy import OffPolicyAgent
 from algorithms.perceptron import (
@@ -146,9 +147,9 @@ class DiffusionQL(OffPolicyAgent):
         self.actor_optimiser, self.critic_optimiser = (
             adam(network.parameters(), c.learning_rate) for network in (self.actor, self.critics)
         )
-        self.schedule = variance_preserving_schedule(c.denoising_steps, c.beta_min, c.beta_max)
-        self.signal = torch.tensor([t.signal for t in self.schedule], device=device)
-        self.noise = torch.tensor([t.noise for t in self.schedule], device=device)
+        self.schedule = variance_preserving_schedule(
+            c.denoising_steps, c.beta_min, c.beta_max, device
+        )
         if device.type == "cuda":
             self.target = compiled(self.target)
             self.critic_loss = compiled(self.critic_loss)
@@ -176,15 +177,15 @@ class DiffusionQL(OffPolicyAgent):
         """Critics, then actor, a step of Adam each; then the average and the targets."""
         c = self.configuration
         noise = noise or self.draw_noise(batch.reward.shape[0])
-        networks = {name: parameter_norm(part.module) for name, part in self.networks().items()}
+        networks = {n: part.module.vectors.detach().norm() for n, part in self.networks().items()}
         with torch.no_grad():
             target, next_action = self.target(*batch[2:], *noise.target)
         critic_loss, value = self.critic_loss(batch.observation, batch.action, target)
-        critic_norm = self.step(self.critic_optimiser, critic_loss)
+        critic_norm = self.step(self.critic_optimiser, self.critics, critic_loss)
         actor_loss, terms = self.actor_loss(
             batch.observation, batch.action, *noise.actor, noise.level, noise.corruption, noise.coin
         )
-        actor_norm = self.step(self.actor_optimiser, actor_loss)
+        actor_norm = self.step(self.actor_optimiser, self.actor, actor_loss)
         if self.updates >= c.actor_average_after and self.updates % c.actor_average_every == 0:
             polyak_update(self.actor_average, self.actor, 1 - c.actor_average_rate)
         polyak_update(self.target_critics, self.critics, c.target_rate)
@@ -218,8 +219,10 @@ class DiffusionQL(OffPolicyAgent):
         """L of (3), and its two terms unweighted, (2,)."""
         c = self.configuration
         predict = self.actor.at(observation)
-        corrupted = self.signal[level, None] * action + self.noise[level, None] * corruption
-        cloning_loss = (predict(corrupted, level) - corruption).square().mean()
+        # Without its weight the first term is only looked at.
+        with torch.set_grad_enabled(c.cloning_weight > 0):
+            corrupted = corrupt(action, corruption, level, self.schedule)
+            cloning_loss = (predict(corrupted, level) - corruption).square().mean()
         drawn = denoising_chain(predict, initial, steps, self.schedule)
         order = torch.stack([coin <= 0.5, coin > 0.5]).long()
         value, scale = self.critics.in_order(order, observation, drawn)
@@ -227,12 +230,11 @@ class DiffusionQL(OffPolicyAgent):
         loss = c.cloning_weight * cloning_loss + c.eta * value_loss
         return loss, torch.stack([cloning_loss, value_loss]).detach()
 
-    def step(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> Tensor:
-        """One step of an optimiser on the clipped gradient; its norm before clipping."""
-        optimiser.zero_grad()
-        loss.backward()
-        limit = self.configuration.gradient_norm or float("inf")
-        norm = nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], limit)
+    def step(self, optimiser: torch.optim.Optimizer, network: Perceptrons, loss: Tensor) -> Tensor:
+        """One step of an optimiser on a network's clipped gradient; its norm before clipping."""
+        (network.vectors.grad,) = torch.autograd.grad(loss, network.vectors)
+        limit = self.configuration.gradient_norm or math.inf
+        norm = nn.utils.clip_grad_norm_(network.vectors, limit)
         optimiser.step()
         self.optimiser_steps += 1
         return norm
