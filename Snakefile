@@ -6,6 +6,7 @@
 #   snakemake results/table1.csv                 one file
 #   snakemake all --config missing=gap           trains nothing; absent runs are named gaps
 #   snakemake all --configfile mine.yaml         merged into config/protocol.yaml
+#   snakemake all --report results/workflow.html how each file was made, after all are there
 #
 # (--config and --configfile take every word that follows them, so targets stand before.)
 import json
@@ -16,6 +17,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 sys.path.insert(0, workflow.basedir)
 
+from analysis import artefacts, captions
 from analysis import plan as planning
 
 PLAN = planning.open_plan(config, workflow.is_main_process)

@@ -1,4 +1,6 @@
-"""Files that the workflow derives for every scale, under its folder."""
+"""Files that the workflow derives: of every scale, under its folder, and of probes' records."""
+
+from pathlib import Path
 
 TABLES = (
     "table1.csv",
@@ -10,15 +12,38 @@ TABLES = (
     "hyperparameters.csv",
     "provenance.csv",
 )
-AUDIT = ("claims.csv", "claims.md")
+AUDIT = ("claims.csv", "claims.md", "report.html")
 FIGURES = (
     "learning_curves",
     "aggregate_bars",
     "performance_profiles",
     "probability_of_improvement",
 )
+PROBED = {
+    "throughput": ("throughput.csv", "figures/throughput.svg", "figures/throughput.csv"),
+}
+"""By the folder of a probe's records: what is derived from them, of no scale."""
+PROBES = Path("results/probes")
+CLIPS = PROBES / "rollouts"
+
+
+def probed() -> list[str]:
+    """What can be derived from the records of probes at hand, under the default scale's folder."""
+    return [
+        name for probe, names in PROBED.items() if any((PROBES / probe).glob("*")) for name in names
+    ]
+
+
+def clips_of(scale: str) -> list[str]:
+    """Records of rollouts: animations, and what each shows."""
+    return sorted(map(str, (CLIPS / scale).glob("*/*/*.*")))
 
 
 def paper_of(folder: str) -> str:
     """Where the paper on the results in `folder` stands."""
     return "paper/paper.pdf" if folder == "results" else f"{folder}/paper.pdf"
+
+
+def is_audit(file: str) -> bool:
+    """Whether a file is the paper or the report, which are made from all others."""
+    return file.endswith((".pdf", ".html"))

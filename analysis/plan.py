@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from algorithms.options import differing_field, value_of
 from analysis import declarations, records
-from analysis.artefacts import AUDIT, FIGURES, TABLES, paper_of
+from analysis.artefacts import AUDIT, FIGURES, TABLES, is_audit, paper_of, probed
 from analysis.estimate import describe_cost
 from analysis.protocol import PROTOCOL, Protocol, ProtocolError, Scale, read_protocol
 from analysis.resolution import RESULTS, PlanError, PlannedRun, digest, resolved, write_whole
@@ -83,8 +83,13 @@ class Plan:
         """Every derived file of a scale."""
         folder = self.folder(scale)
         figures = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")]
-        names = (*TABLES, *figures, *AUDIT)
+        of_probes = probed() if scale == self.default else []
+        names = (*TABLES, *figures, *of_probes, *AUDIT)
         return [*(f"{folder}/{name}" for name in names), paper_of(folder)]
+
+    def read_by_audit(self, folder: str) -> list[str]:
+        """What paper and report of a scale are made from, as far as the workflow makes it."""
+        return [file for file in self.artefacts(self.scale_in(folder)) if not is_audit(file)]
 
     def evidence(self, folder: str) -> list[str]:
         """What the claims of a scale are decided from, as far as the workflow makes it: its own

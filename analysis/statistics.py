@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from rliable import library, metrics
 from scipy import optimize, special, stats
 
 CONFIDENCE = 0.95
@@ -299,6 +298,9 @@ def bootstrap(
     matrices = [check_scores(matrix, f"scores[{i}]") for i, matrix in enumerate(scores)]
     # A single matrix goes in by itself: a list of them is rliable's mark of independent arms.
     arms = matrices[0] if len(matrices) == 1 else matrices
+    # Takes seconds to import, for which everything that draws no bootstrap would wait.
+    from rliable import library
+
     with _global_generator(seed):
         _, intervals = library.get_interval_estimates(
             {"": arms}, function, reps=resamples, confidence_interval_size=CONFIDENCE
@@ -316,12 +318,7 @@ def _global_generator(seed: int) -> Iterator[None]:
         np.random.set_state(state)  # noqa: NPY002
 
 
-AGGREGATES = {
-    "iqm": metrics.aggregate_iqm,
-    "median": metrics.aggregate_median,
-    "mean": metrics.aggregate_mean,
-    "optimality_gap": metrics.aggregate_optimality_gap,
-}
+AGGREGATES = ("iqm", "median", "mean", "optimality_gap")
 """Of a matrix (runs, environments) of normalised scores. The interquartile mean is over all runs,
 the median over environments' means, the optimality gap to 1."""
 
@@ -329,8 +326,12 @@ the median over environments' means, the optimality gap to 1."""
 def aggregates(scores: np.ndarray, resamples: int = RESAMPLES) -> dict[str, Interval]:
     """Each of `AGGREGATES` with its interval."""
 
+    from rliable import metrics
+
+    functions = [getattr(metrics, f"aggregate_{name}") for name in AGGREGATES]
+
     def all_of_them(matrix: np.ndarray) -> np.ndarray:
-        return np.array([function(matrix) for function in AGGREGATES.values()])
+        return np.array([function(matrix) for function in functions])
 
     matrix = check_scores(scores, runs=1)
     return dict(zip(AGGREGATES, _with_intervals([matrix], all_of_them, resamples), strict=True))

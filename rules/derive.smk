@@ -25,7 +25,7 @@ rule tables:
     input:
         "{folder}/plan.json",
     output:
-        expand("{{folder}}/{table}", table=planning.TABLES),
+        [captions.if_captioned(f"{{folder}}/{table}") for table in planning.TABLES],
     log:
         "logs/{folder}/tables.log",
     params:
@@ -41,13 +41,18 @@ rule figure:
     input:
         "{folder}/plan.json",
     output:
-        "{folder}/figures/{figure}.svg",
+        report(
+            "{folder}/figures/{figure}.svg",
+            caption="../paper/captions/figure.rst",
+            category=lambda wildcards: captions.heading_of(wildcards.figure),
+        ),
         "{folder}/figures/{figure}.csv",
     log:
         "logs/{folder}/{figure}.log",
     wildcard_constraints:
         figure="|".join(planning.FIGURES),
     params:
+        caption=lambda wildcards: captions.text_of(wildcards.figure),
         scale=lambda wildcards: PLAN.scale_in(wildcards.folder),
         missing=PLAN.missing,
         sources=PLAN.sources_digest,

@@ -35,8 +35,8 @@ rule throughput:
         THROUGHPUT_RECORDS,
         digest="logs/probes/throughput.sha256",
     output:
-        "results/throughput.csv",
-        "results/figures/throughput.svg",
+        captions.if_captioned("results/throughput.csv"),
+        captions.if_captioned("results/figures/throughput.svg"),
         "results/figures/throughput.csv",
     log:
         "logs/probes/throughput_derived.log",
@@ -44,3 +44,13 @@ rule throughput:
         sources=PLAN.sources_digest,
     shell:
         "(python -m analysis.throughput && python -m analysis.figures.throughput) >{log} 2>&1"
+
+
+# Short animations of policies that runs left on this machine, as records.
+rule rollouts:
+    log:
+        "logs/probes/rollouts.log",
+    params:
+        scale=PLAN.default,
+    shell:
+        "python -m analysis.probes.rollouts --scale {params.scale} >{log} 2>&1"

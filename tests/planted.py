@@ -14,6 +14,7 @@ Key = tuple[str, str, int]
 """env, algorithm, seed"""
 
 EPISODES = 2
+WALL_SECONDS = 60.0
 
 
 def curve(final: float, untrained: float = 0.0, evaluations: int = 10) -> list[float]:
@@ -130,14 +131,16 @@ def write_record(
     (folder / "evaluations.csv").write_text("\n".join(lines) + "\n")
     last = transitions[-1]
     updates = round(last * updates_per_transition)
-    (folder / "metrics.csv").write_text(
-        f"transitions,updates,critic_loss\n{last},{updates},{math.e}\n"
-    )
+    lines = ["transitions,updates,wall_seconds,critic_loss"]
+    for at in transitions[1:] or [last]:
+        seconds = WALL_SECONDS * at / max(last, 1)
+        lines.append(f"{at},{round(at * updates_per_transition)},{seconds!r},{math.e}")
+    (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     document = {
         "status": "diverged" if has_diverged else "complete",
         "configuration": dict(configuration),
         "configuration_hash": "planted",
-        "wall_seconds": 60.0,
+        "wall_seconds": WALL_SECONDS,
         "transitions": last,
         "updates": updates,
         "optimiser_steps": 2 * updates,
