@@ -40,7 +40,7 @@ PARTS = {"returns", "efficiency", "verdicts", "runs"}
 def derive(plan: Mapping, records: Records) -> dict[str, bytes]:
     """report.html. RecordError for a table or a source of the page that is not there."""
     folder = Path(plan["folder"])
-    tables = {name: _table(folder / f"{name}.csv") for name in TABLES}
+    tables = read_tables(folder)
     look = looks(
         pd.DataFrame(
             [(label, base_of(records, label)) for label in records.plan["algorithms"]],
@@ -94,6 +94,11 @@ def derive(plan: Mapping, records: Records) -> dict[str, bytes]:
 
 def _environments(plan: Mapping) -> list[str]:
     return plan["scales"][plan["scale"]]["environments"]
+
+
+def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Every one of `TABLES`. RecordError for one that is not there."""
+    return {name: _table(folder / f"{name}.csv") for name in TABLES}
 
 
 def _table(file: Path) -> pd.DataFrame:
@@ -229,7 +234,7 @@ def _clips(scale: str, names: Mapping[str, str]) -> Iterator[dict[str, str]]:
         try:
             record = json.loads(file.read_text())
             told = (
-                f"seed {record['seed']}: the first {record['shown_seconds']:.0f} s of an episode "
+                f"seed {record['seed']}: the first {record['shown_seconds']:.1f} s of an episode "
                 f"of {record['length']:,} steps that returned {number(record['return'])}"
             )
             source = _data_address("image/webp", animation)

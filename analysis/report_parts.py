@@ -94,9 +94,11 @@ def _claim(row: pd.Series) -> dict[str, Any]:
 
 def budget(scale: Mapping[str, Any]) -> str:
     """What a run of the scale may spend."""
+    beside = scale["num_envs"]
+    environments = "one environment" if beside == 1 else f"{beside} parallel environments"
     return (
         f"{number(scale['transitions'])} environment transitions a run, warm-up included, from "
-        f"{scale['num_envs']} parallel environments."
+        f"{environments}."
     )
 
 

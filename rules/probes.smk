@@ -47,7 +47,7 @@ rule throughput:
 
 
 # Short animations of policies that runs left on this machine, as records.
-rule rollouts:
+rule animate_rollouts:
     log:
         "logs/probes/rollouts.log",
     params:
