@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis.artefacts import FIGURES
 from analysis.declarations import read_claims
 from analysis.records import RecordError
 
@@ -50,13 +51,19 @@ def read_captions() -> dict[str, Caption]:
 
 
 def pictures(folder: Path) -> list[Picture]:
-    """Every figure under `folder`, by topic and name."""
+    """Every figure under `folder`: by topic, those of every scale first."""
     captions, topics = read_captions(), list(headings())
     found = [
         Picture(file, captions.get(file.stem) or Caption("other", f"{words(file.stem)}."))
         for file in folder.glob("figures/*.svg")
     ]
-    return sorted(found, key=lambda picture: (topics.index(picture.caption.topic), picture.file))
+
+    def place(picture: Picture) -> tuple[int, int, str]:
+        name = picture.file.stem
+        rank = FIGURES.index(name) if name in FIGURES else len(FIGURES)
+        return topics.index(picture.caption.topic), rank, name
+
+    return sorted(found, key=place)
 
 
 def words(stem: str) -> str:

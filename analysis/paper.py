@@ -15,6 +15,7 @@ from pathlib import Path
 import typst
 
 from analysis.artefacts import paper_of
+from analysis.captions import pictures
 from analysis.declarations import read_claims
 from analysis.records import RecordError, load_plan
 
@@ -24,14 +25,20 @@ SOURCE = Path("paper/paper.typ")
 def build(folder: Path) -> bytes:
     """The PDF on the results in `folder`. RecordError for a results file that lacks or has changed,
     with what the text wanted of it."""
-    files = sorted(
-        str(file.relative_to(folder))
-        for pattern in ("*.csv", "figures/*.svg")
-        for file in folder.glob(pattern)
-    )
+    files = sorted(file.name for file in folder.glob("*.csv"))
     inputs = {
         "folder": f"/{folder.as_posix()}",
         "files": json.dumps(files),
+        "pictures": json.dumps(
+            [
+                {
+                    "name": picture.file.stem,
+                    "topic": picture.caption.topic,
+                    "caption": picture.caption.text,
+                }
+                for picture in pictures(folder)
+            ]
+        ),
         "topics": json.dumps(read_claims()["topics"]),
     }
     try:

@@ -21,7 +21,7 @@ from analysis.records import RecordError
 def folder(tmp_path, monkeypatch) -> Path:
     """A working folder with the paper's source, and no record."""
     furnish(tmp_path)
-    for source in ("paper/paper.typ", "paper/parts"):
+    for source in ("paper/paper.typ", "paper/parts", "paper/captions"):
         copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
         copy(ROOT / source, tmp_path / source)
     monkeypatch.chdir(tmp_path)
@@ -103,8 +103,10 @@ def test_a_figure_is_in_vector_form(folder):
     size = 'width="70" height="40" xmlns="http://www.w3.org/2000/svg"'
     svg = f'<svg {size}><path d="M10 20 L60 31" stroke="black"/></svg>'
     Path("results/figures/learning_curves.svg").write_text(svg)
+    Path("results/figures/a_new_one.svg").write_text(svg)
     content = paper.build(Path("results"))
     assert "Return against environment transitions" in text(content)
+    assert "A new one." in text(content)
     kinds = []
     for page in PdfReader(io.BytesIO(content)).pages:
         for found in page["/Resources"].get("/XObject", {}).values():

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import matplotlib as mpl
 import matplotlib.figure
 import pandas as pd
-import seaborn as sns
 from matplotlib.colors import to_rgb
 
 from analysis.derived import command, csv_bytes, listed
@@ -132,6 +131,8 @@ def svg_bytes(shown: matplotlib.figure.Figure) -> bytes:
 
 def theme() -> dict:
     """Settings under which figures are drawn, whatever the user's own are."""
+    import seaborn as sns  # takes as long as a small figure; the report needs colours only
+
     settings = sns.axes_style("ticks") | sns.plotting_context("paper", font_scale=0.9)
     return settings | {
         "svg.hashsalt": "langevin-q-suite",
