@@ -54,7 +54,7 @@ def pictures(folder: Path) -> list[Picture]:
     """Every figure under `folder`: by topic, those of every scale first."""
     captions, topics = read_captions(), list(headings())
     found = [
-        Picture(file, captions.get(file.stem) or Caption("other", f"{words(file.stem)}."))
+        Picture(file, captions.get(file.stem) or unnamed(file.stem))
         for file in folder.glob("figures/*.svg")
     ]
 
@@ -66,9 +66,9 @@ def pictures(folder: Path) -> list[Picture]:
     return sorted(found, key=place)
 
 
-def words(stem: str) -> str:
-    """`Cost of steps` of `cost_of_steps`."""
-    return stem[:1].upper() + stem[1:].replace("_", " ")
+def unnamed(stem: str) -> Caption:
+    """Of a file that has none: `Cost of steps.` of `cost_of_steps`."""
+    return Caption("other", f"{stem[:1].upper()}{stem[1:].replace('_', ' ')}.")
 
 
 @functools.cache
@@ -83,12 +83,12 @@ def _of_workflow() -> tuple[dict[str, str], dict[str, Caption]]:
 def heading_of(name: str) -> str:
     """For the workflow: that of the topic of what is called so."""
     known, found = _of_workflow()
-    return known[found[name].topic]
+    return known[(found.get(name) or unnamed(name)).topic]
 
 
 def text_of(name: str) -> str:
     """For the workflow: what is called so shows."""
-    return _of_workflow()[1][name].text
+    return (_of_workflow()[1].get(name) or unnamed(name)).text
 
 
 def if_captioned(file: str) -> Any:
