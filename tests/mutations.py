@@ -7,6 +7,7 @@ status 1 if a mutation survives, or if its line is no longer there. Takes minute
 """
 
 import argparse
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ class Mutation(NamedTuple):
 NC_LQL = "algorithms/nc_lql.py"
 LQL = "algorithms/lql.py"
 DIFFUSION_QL = "algorithms/diffusion_ql.py"
-OF_DIFFUSION_QL = "tests/test_diffusion_ql.py -k plain"
+OF_DIFFUSION_QL = "tests/test_diffusion_ql.py -k 'plain or divided'"
 LANGEVIN = "algorithms/langevin.py"
 NETWORKS = "algorithms/networks.py"
 
@@ -313,9 +314,9 @@ def outcome(mutation: Mutation) -> str:
         if text.count(mutation.old) != 1:
             return f"line found {text.count(mutation.old)} times"
         path.write_text(text.replace(mutation.old, mutation.new))
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
         run = subprocess.run(
-            command + mutation.tests.split(" ", 2), cwd=folder, capture_output=True, text=True
+            command + shlex.split(mutation.tests), cwd=folder, capture_output=True, text=True
         )
         # 1: tests failed. Anything else (a crash, no test selected) is not a notice.
         return {0: "SURVIVED", 1: "noticed"}.get(run.returncode, f"pytest: {run.returncode}")

@@ -142,3 +142,22 @@ class ThroughTermination(DiffusionQL):
 )
 def test_a_wrong_variant_differs(wrong):
     assert max(largest_differences(reference_agent(agent_class=wrong)).values()) > 1e-4
+
+
+def test_values_are_divided_by_the_mean_size_of_q_not_by_the_size_of_its_mean():
+    """With Q of both signs, which the reference does not have."""
+    agent = reference_agent()
+    batch, noise = reference_update(0)
+    with torch.no_grad():
+        drawn = agent.sample(agent.actor, batch.observation, noise.actor)
+        for vector, value in zip(
+            agent.critics.vectors, agent.critics(batch.observation, drawn), strict=True
+        ):
+            agent.critics.parts(vector)["output/bias"].sub_(value.mean() - 0.3 * value.std())
+        value = agent.critics(batch.observation, drawn)
+    i, j = (0, 1) if noise.coin > 0.5 else (1, 0)
+    _, (_, value_loss) = agent.actor_loss(
+        batch.observation, batch.action, *noise.actor, noise.level, noise.corruption, noise.coin
+    )
+    assert value_loss == pytest.approx((-value[i].mean() / value[j].abs().mean()).item(), rel=1e-5)
+    assert abs(value[j].mean()) < 0.5 * value[j].abs().mean()
