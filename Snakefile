@@ -46,4 +46,5 @@ for scale in PLAN.scales:
 
 include: "rules/train.smk"
 include: "rules/derive.smk"
+include: "rules/probes.smk"
 include: "rules/audit.smk"
