@@ -166,7 +166,7 @@ def test_figures_and_tables_are_shown_as_they_come(folder):
     assert "Not measured yet: the probes of time and memory" not in after.words
     assert "update_seconds" in after.words and "0.01235" in after.words
     assert "Other figures" in after.words and "A new one." in after.words
-    assert "Gradient evaluations to a declared error" in after.words
+    assert "Gradient evaluations that samplers need to weigh two modes" in after.words
     text = Path("results/report.html").read_text()
     where = {name: text.index(f'id="figure-{name}"') for name in ("mixing", "a_new_one")}
     assert text.index('<section id="sampling"') < where["mixing"]
