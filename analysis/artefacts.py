@@ -17,6 +17,15 @@ FIGURES = (
     "performance_profiles",
     "probability_of_improvement",
 )
+MEASURED = (
+    "compute.csv",
+    *(
+        f"figures/{name}.{kind}"
+        for name in ("cost_of_steps", "cost_growth", "memory_parts")
+        for kind in ("svg", "csv")
+    ),
+)
+"""Of what machines measured: derived once the probe of costs has left a record."""
 
 
 def paper_of(folder: str) -> str:

@@ -19,13 +19,14 @@ from typing import Any, NoReturn
 
 from algorithms.options import differing_field, value_of
 from analysis import declarations, records
-from analysis.artefacts import AUDIT, FIGURES, TABLES, paper_of
+from analysis.artefacts import AUDIT, FIGURES, MEASURED, TABLES, paper_of
 from analysis.estimate import describe_cost
 from analysis.protocol import PROTOCOL, Protocol, ProtocolError, Scale, read_protocol
 from analysis.resolution import RESULTS, PlanError, PlannedRun, digest, resolved, write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 STAMPS = Path(".snakemake/outdated")
+COST_RECORDS = Path(RESULTS) / "probes" / "costs"
 
 
 class Plan:
@@ -83,7 +84,8 @@ class Plan:
         """Every derived file of a scale."""
         folder = self.folder(scale)
         figures = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")]
-        names = (*TABLES, *figures, *AUDIT)
+        measured = MEASURED if any(COST_RECORDS.glob("*.csv")) else ()
+        names = (*TABLES, *figures, *measured, *AUDIT)
         return [*(f"{folder}/{name}" for name in names), paper_of(folder)]
 
     def evidence(self, folder: str) -> list[str]:
@@ -299,6 +301,7 @@ class Plan:
             "analysis/figures/*.py",
             "paper/*.csv",
             "results/probes/*/*.csv",
+            "results/probes/*/*.json",
         )
         files = [file for pattern in sources for file in sorted(ROOT.glob(pattern))]
         return digest(*(file.read_bytes() for file in files))

@@ -135,6 +135,19 @@ def read_all(folder: Path) -> list[ProbeRecord]:
     return [read(path) for path in sorted(folder.glob("*.csv"))]
 
 
+def usable(folder: Path, results: Path, command: str) -> list[ProbeRecord]:
+    """Every record in a folder, to derive from. Raises ProbeRecordError where there is none (it
+    says the command that measures), or where `folder` is that of the results and one was taken
+    with --quick."""
+    found = read_all(folder)
+    if not found:
+        raise ProbeRecordError(f"{folder} holds no record; measure with `{command}`")
+    for record in found:
+        if record.document["is_quick"] and folder == results:
+            raise ProbeRecordError(f"{record.path}: taken with --quick, too few samples to derive")
+    return found
+
+
 def read(path: Path) -> ProbeRecord:
     """One record by its CSV. Raises ProbeRecordError for one that is half there or was edited."""
     try:
