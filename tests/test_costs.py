@@ -411,7 +411,7 @@ def test_machines_never_share_a_panel(tmp_path, module):
         data = module.data(table).reset_index(drop=True)
         drawn = module.draw(data)
         assert len(drawn.subfigs) == count
-        assert all(part.get_suptitle() for part in drawn.subfigs)
+        assert all(part.legends[0].get_title().get_text() for part in drawn.subfigs)
 
 
 def test_quick_records_and_none_are_no_results(tmp_path, monkeypatch, capsys):

@@ -47,11 +47,11 @@ def draw(frame: pd.DataFrame) -> Figure:
     return costs.by_machine(frame, 6.2, _machine, SMALL_PRINT)
 
 
-def _machine(part: SubFigure, rows: pd.DataFrame) -> None:
+def _machine(part: SubFigure, rows: pd.DataFrame, title: str) -> None:
     axes = part.subplots(3, 3)
     names = order(rows)
     look = looks(names)
-    for axis, ((quantity, size), title) in zip(axes.flat, PANELS.items(), strict=True):
+    for axis, ((quantity, size), heading) in zip(axes.flat, PANELS.items(), strict=True):
         own = rows[(rows["quantity"] == quantity) & (rows["over"] == size)]
         fitted = rows[(rows["quantity"] == f"{quantity}_exponent") & (rows["over"] == size)]
         if own.empty:
@@ -65,7 +65,7 @@ def _machine(part: SubFigure, rows: pd.DataFrame) -> None:
                 line(axis, curve, size, look[name])
                 label = f"{exponents[name]:.2f}".replace("-", "−")
                 handles += axis.plot([], [], markersize=2.5, label=label, **look[name])
-        logarithmic(axis, own[size], title, own["unit"].iloc[0])
+        logarithmic(axis, own[size], heading, own["unit"].iloc[0])
         axis.legend(
             handles=handles,
             fontsize=5.5,
@@ -75,14 +75,7 @@ def _machine(part: SubFigure, rows: pd.DataFrame) -> None:
             borderpad=0.1,
         )
     handles = [axes[0, 0].plot([], [], markersize=3.5, **look[name])[0] for name in names]
-    part.legend(
-        handles,
-        [readable_name(name) for name in names],
-        loc="outside upper right",
-        ncols=len(names),
-        fontsize=6.5,
-        handlelength=1.8,
-    )
+    costs.legend(part, handles, [readable_name(name) for name in names], title)
 
 
 def files(table: pd.DataFrame) -> dict[str, bytes]:

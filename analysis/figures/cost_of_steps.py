@@ -44,11 +44,11 @@ def draw(frame: pd.DataFrame) -> Figure:
     return costs.by_machine(frame, 2.6, _machine, SMALL_PRINT)
 
 
-def _machine(part: SubFigure, rows: pd.DataFrame) -> None:
+def _machine(part: SubFigure, rows: pd.DataFrame, title: str) -> None:
     axes = part.subplots(1, len(PANELS))
     names = order(rows)
     look, handles = looks(names), {}
-    for axis, (quantity, title) in zip(axes, PANELS.items(), strict=True):
+    for axis, (quantity, heading) in zip(axes, PANELS.items(), strict=True):
         own = rows[rows["quantity"] == quantity]
         for name in names:
             of = own[own["algorithm"] == name]
@@ -64,21 +64,13 @@ def _machine(part: SubFigure, rows: pd.DataFrame) -> None:
                 line(axis, curve, "steps", look[name], linestyle=":" if is_few else "-")
         _default(axis, rows, own, quantity)
         steps = own["steps"].dropna()
-        logarithmic(axis, steps, title, own["unit"].iloc[0] if len(own) else "second")
+        logarithmic(axis, steps, heading, own["unit"].iloc[0] if len(own) else "second")
         axis.set_xlabel("steps of the chain", fontsize=6.5)
     for name in names:
         (handles[name],) = axes[0].plot([], [], markersize=3.5, **look[name])
     labels = [readable_name(name) for name in names]
     few = axes[0].plot([], [], ":", **looks(["diffusion_ql"])["diffusion_ql"], markersize=3.5)[0]
-    part.legend(
-        [*handles.values(), few],
-        [*labels, "Diffusion-QL, one candidate"],
-        loc="outside upper right",
-        ncols=len(names) + 1,
-        fontsize=6,
-        handlelength=1.8,
-        columnspacing=1.0,
-    )
+    costs.legend(part, [*handles.values(), few], [*labels, "Diffusion-QL, one candidate"], title)
 
 
 def _default(axis, rows: pd.DataFrame, own: pd.DataFrame, quantity: str) -> None:

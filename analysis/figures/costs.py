@@ -35,18 +35,17 @@ def files(
 def by_machine(
     frame: pd.DataFrame,
     height: float,
-    part: Callable[[SubFigure, pd.DataFrame], None],
+    part: Callable[[SubFigure, pd.DataFrame, str], None],
     small_print: str,
 ) -> Figure:
-    """A part of the figure for each machine and device, under its name."""
+    """A part of the figure for each machine and device; `part` puts its name into the legend."""
     machines = list(frame.groupby(["machine", "device"], sort=False))
     shown = figure((height + 0.25) * len(machines) + 0.35)
     parts = shown.subfigures(max(len(machines), 1), 1, squeeze=False)[:, 0]
     for number, (((machine, device), rows), own) in enumerate(zip(machines, parts, strict=False)):
         on = f"{machine.replace('-', ' ')}, one thread" if device == "cpu" else device
         how = "" if rows["compiled"].all() else ", not compiled"
-        own.suptitle(f"{on}, float32{how}", fontsize=8, color=GREY, x=0.01, ha="left")
-        part(own, rows)
+        part(own, rows, f"{on}, float32{how}")
         if number == len(machines) - 1:
             footer(own, [small_print])
     return shown
@@ -74,6 +73,23 @@ def readable_name(name: str) -> str:
     return NAMES.get(name, name.replace("_", " "))
 
 
+def legend(part: SubFigure, handles: Sequence, labels: Sequence[str], title: str) -> None:
+    """Above the panels, in one line under the machine's name."""
+    shown = part.legend(
+        handles,
+        labels,
+        title=title,
+        alignment="left",
+        loc="outside upper left",
+        ncols=len(labels),
+        fontsize=6.5,
+        title_fontproperties={"size": 8},
+        handlelength=1.8,
+        columnspacing=1.2,
+    )
+    shown.get_title().set_color(GREY)
+
+
 def line(axis: Axes, rows: pd.DataFrame, size: str, look: dict, **more) -> None:
     """A curve with its intervals."""
     rows = rows.sort_values(size)
@@ -90,11 +106,17 @@ def logarithmic(axis: Axes, sizes: Sequence[int], title: str, unit: str) -> None
     axis.set_xscale("log")
     axis.set_yscale("log")
     sizes = sorted({int(size) for size in sizes})
-    axis.set_xticks(sizes, [str(size) for size in sizes])
+    # A label wants some room to its right.
+    room = [b / a > 1.35 for a, b in zip(sizes[:-1], sizes[1:], strict=True)] + [True]
+    axis.set_xticks(sizes, [str(n) if has else "" for n, has in zip(sizes, room, strict=True)])
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axis.margins(y=0.12)
+    low, high = axis.get_ylim()
+    # Within less than a decade no power of ten may lie, so that some of its parts are labelled.
+    few = FuncFormatter(lambda value, _: f"{value:.4g}" if f"{value:e}"[0] in "235" else "")
+    axis.yaxis.set_minor_formatter(few if high / low < 10 else NullFormatter())
+    axis.tick_params(which="minor", labelsize=6)
     axis.tick_params(labelsize=6)
     axis.grid(axis="y", linewidth=0.4, color="#E0E0E0")
     axis.set_ylabel(UNITS[unit], fontsize=6.5)
-    axis.margins(y=0.12)

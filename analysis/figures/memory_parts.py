@@ -47,7 +47,7 @@ def _bars(rows: pd.DataFrame) -> list[tuple[str, float]]:
     ]
 
 
-def _machine(part: SubFigure, rows: pd.DataFrame) -> None:
+def _machine(part: SubFigure, rows: pd.DataFrame, title: str) -> None:
     axis = part.subplots()
     labels = []
     for place, (name, steps) in enumerate(_bars(rows)):
@@ -66,15 +66,7 @@ def _machine(part: SubFigure, rows: pd.DataFrame) -> None:
     axis.tick_params(labelsize=6.5)
     axis.margins(x=0.12)
     handles = [axis.barh([0], [0], color=colour) for _, colour in PARTS.values()]
-    part.legend(
-        handles,
-        [label for label, _ in PARTS.values()],
-        loc="outside upper right",
-        ncols=len(PARTS),
-        fontsize=6,
-        handlelength=1.2,
-        columnspacing=1.0,
-    )
+    costs.legend(part, handles, [label for label, _ in PARTS.values()], title)
 
 
 _SMALL = {"fontsize": 6, "color": "#595959", "va": "center"}

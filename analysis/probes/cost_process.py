@@ -18,7 +18,6 @@ from algorithms.train import prepare_process
 from analysis.probes.samples import MemorySample, Sample
 
 SEED = 0
-TRAINING_VECTOR_STEPS = 10
 MEMORY_VECTOR_STEPS = 20
 """After which the peak of a process is read; each with an update."""
 ENVIRONMENT_STEPS = 200
@@ -32,13 +31,13 @@ class Effort(NamedTuple):
     """In a round, timed one by one."""
     rounds: int
     training_rounds: int
+    vector_steps: int
+    """In a sample of training, each with an update; of a method with rollouts, one of those."""
     environment_rounds: int
 
 
-FULL = Effort(
-    latency_rounds=10, latency_calls=20, rounds=4, training_rounds=2, environment_rounds=5
-)
-QUICK = Effort(latency_rounds=2, latency_calls=3, rounds=1, training_rounds=1, environment_rounds=1)
+FULL = Effort(10, 20, rounds=3, training_rounds=2, vector_steps=5, environment_rounds=5)
+QUICK = Effort(2, 3, rounds=1, training_rounds=1, vector_steps=1, environment_rounds=1)
 
 
 class Gathered:
@@ -99,20 +98,20 @@ def training(gathered: Gathered, names: Sequence[str], device: Any, is_quick: bo
     cases = []
     for name in names:
         for n in grid.environments:
-            run, about = trained(name, env, n, device, compile)
+            run, about = trained(name, env, n, effort.vector_steps, device, compile)
             cases.append(Case(f"training/{name}/environments={n}", about, run))
     gathered.time(cases, effort.training_rounds, device, shortest=0)
     stepped = [environment_case(env) for env in protocol_environments()]
     gathered.time(stepped, effort.environment_rounds, device, shortest=0)
 
 
-def trained(name: str, env: str, environments: int, device: Any, compile: bool):
+def trained(name: str, env: str, environments: int, vector_steps: int, device: Any, compile: bool):
     """(a function that goes on with a run, what the record says of it)."""
     from algorithms import algorithm
     from algorithms.options import resolve_settings
     from analysis.probes.peers import ours
 
-    run, transitions = ours(name, env, device, environments, TRAINING_VECTOR_STEPS, compile)
+    run, transitions = ours(name, env, device, environments, vector_steps, compile)
     kind = algorithm(name)
     return run, {
         "quantity": "training",

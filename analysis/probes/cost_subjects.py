@@ -52,7 +52,7 @@ FULL = Grid(
     critic_layers=(2, 3, 4, 6, 8),
     # Of Swimmer, Hopper, HalfCheetah and Walker2d, Ant, Humanoid, and beyond.
     action_dimension=(2, 3, 6, 8, 17, 100),
-    batch=(64, 128, 256, 512, 1024),
+    batch=(64, 256, 1024),
     acting=(4, 16, 64, 256, 1024, 4096),
     environments=(1, 5, 20, 80),
 )
