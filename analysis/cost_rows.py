@@ -114,7 +114,7 @@ class Machine:
     def bases(self, quantity: str) -> list[Measure]:
         """A quantity of each algorithm at its default sizes; acting at batch 1."""
         found = self.find(quantity=quantity, is_base=True)
-        return [m for m in found if quantity != "action_seconds" or m.size("batch") == 1]
+        return [m for m in found if m.about["quantity"] != "action" or m.size("batch") == 1]
 
     def curve(self, base: Measure, axis: str) -> list[Measure]:
         """A base and all that differ from it in one size only, by that size."""
@@ -230,7 +230,7 @@ def measured(machine: Machine) -> Iterator[Row]:
 
 def batching(machine: Machine) -> Iterator[Row]:
     """Actions a second at each batch, to those at batch 1."""
-    for single in machine.find(quantity="actions_per_second", is_base=True):
+    for single in machine.bases("actions_per_second"):
         for m in machine.curve(single, "batch"):
             if m is not single:
                 yield _ratio(machine, "batching_gain", m, single)

@@ -87,7 +87,8 @@ def test_what_is_kept_is_counted_once_by_part():
                          for p in n.module.parameters())
         for trained in (True, False)
     }  # fmt: skip
-    assert kept["parameters"] == numbers[True] and kept["targets"] == numbers[False]
+    # Alpha is trained too, and no network.
+    assert kept["parameters"] == numbers[True] + 4 and kept["targets"] == numbers[False]
     # Adam's two moments, a count of steps for each tensor, and all of alpha's.
     tensors = sum(len(list(n.module.parameters())) for n in agent.networks().values() if n.trained)
     assert kept["optimiser_state"] == 2 * numbers[True] + 4 * tensors + 3 * 4

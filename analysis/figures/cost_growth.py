@@ -7,6 +7,7 @@ Drawn from the rows of compute.csv by `python -m analysis.compute`, with the CSV
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
+from analysis.derived import number
 from analysis.figures import costs
 from analysis.figures.costs import line, logarithmic, looks, order, readable_name
 
@@ -63,7 +64,7 @@ def _machine(part: SubFigure, rows: pd.DataFrame, title: str) -> None:
             curve = own[own["algorithm"] == name]
             if len(curve):
                 line(axis, curve, size, look[name])
-                label = f"{exponents[name]:.2f}".replace("-", "−")
+                label = number(exponents[name], 2)
                 handles += axis.plot([], [], markersize=2.5, label=label, **look[name])
         logarithmic(axis, own[size], heading, own["unit"].iloc[0])
         axis.legend(

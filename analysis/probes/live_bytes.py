@@ -32,7 +32,8 @@ def kept_bytes(agent: Agent) -> dict[str, int]:
     ]
     stored = [components[name] for name in ("replay", "rollout") if name in components]
     tensors = {
-        "parameters": [t for n in networks if n.trained for t in _of_module(n.module)],
+        # What is trained without being a network (SAC's alpha) has an optimiser.
+        "parameters": [t for n in networks if n.trained for t in _of_module(n.module)] + optimised,
         "targets": [t for n in networks if not n.trained for t in _of_module(n.module)],
         "optimiser_state": list(reachable([optimiser.state for optimiser in optimisers])),
         "gradients": [p.grad for p in optimised if p.grad is not None],
