@@ -43,6 +43,8 @@ FOLDER = Path("results/probes")
 QUICK_FOLDER = Path("build/probes")
 PARTS = ("times", "training", "memory")
 PROCESSES = 5
+SIDE_BY_SIDE = 4
+"""Processes of `memory` at a time, at most."""
 
 
 class Probe:
@@ -63,7 +65,7 @@ class Probe:
                 began = time.perf_counter()
                 if part == "memory":
                     # Bytes do not depend on what the other cores do.
-                    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+                    with ThreadPoolExecutor(min(os.cpu_count() or 1, SIDE_BY_SIDE)) as pool:
                         list(pool.map(self._memory(number), memory_labels(self.options)))
                 else:
                     self.process(part, number, self.options.algorithms)
