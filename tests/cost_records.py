@@ -107,14 +107,18 @@ def plant_costs(
                 # The slowest of twenty calls takes ten times as long: no median moves.
                 call = of_process * (10 if k == 19 else 1)
                 samples.append(Sample(case, k, 0, 2, 2 * call, process))
-    whole = {"nc_lql": 900.0, "diffusion_ql": 1000.0}
-    for name in whole if device == "cpu" else ():
-        about = cases[f"update/{name}/base"][0] | {"quantity": "memory"}
-        cases[f"memory/{name}/base"] = (about, 0)
+    steps = ("base", "steps=20", "steps=100") if device != "cpu" else ("base",)
+    for name, label in [("nc_lql", "base"), *(("diffusion_ql", label) for label in steps)]:
+        cases[f"memory/{name}/{label}"] = (
+            cases[f"update/{name}/{label}"][0] | {"quantity": "memory"},
+            0,
+        )
         for process in range(processes):
             parts = {"resident_at_start": 500, "peak_resident": 800 + process, "replay": 50_000}
             parts |= dict.fromkeys(PARTS, 100) | {"activations": 6_000}
-            memory += [MemorySample(f"memory/{name}/base", process, *p) for p in parts.items()]
+            if device != "cpu":
+                parts["peak_device"] = 70_000
+            memory += [MemorySample(f"memory/{name}/{label}", process, *p) for p in parts.items()]
     counts = [
         dict(zip(("networks", "trainable_parameters", "hyperparameters"), found, strict=True))
         | {"algorithm": name, "env": env}
@@ -128,6 +132,8 @@ def plant_costs(
         **records.conditions(["python", "-m", "analysis.probes.costs"], CPU),
         "is_quick": False,
         "device": device,
+        "commit": "0" * 40,
+        "dirty": False,
         "processes": [took | {"process": k} for k in range(processes)],
         "counts": counts,
         **changes,
