@@ -19,8 +19,15 @@ FIGURES = (
     "performance_profiles",
     "probability_of_improvement",
 )
+
+
+def _with_figures(table: str, *figures: str) -> tuple[str, ...]:
+    return table, *(f"figures/{name}.{kind}" for name in figures for kind in ("svg", "csv"))
+
+
 PROBED = {
-    "throughput": ("throughput.csv", "figures/throughput.svg", "figures/throughput.csv"),
+    "throughput": _with_figures("throughput.csv", "throughput"),
+    "costs": _with_figures("compute.csv", "cost_of_steps", "cost_growth", "memory_parts"),
 }
 """By the folder of a probe's records: what is derived from them, of no scale."""
 PROBES = Path("results/probes")

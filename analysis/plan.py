@@ -304,6 +304,7 @@ class Plan:
             "analysis/figures/*.py",
             "paper/*.csv",
             "results/probes/*/*.csv",
+            "results/probes/*/*.json",
         )
         files = [file for pattern in sources for file in sorted(ROOT.glob(pattern))]
         return digest(*(file.read_bytes() for file in files))

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.derived import csv_bytes
-from analysis.probes.samples import ProbeRecord, ProbeRecordError, read_all
+from analysis.probes.samples import ProbeRecord, ProbeRecordError, usable
 
 RECORDS = Path("results/probes/throughput")
 TABLE = Path("results/throughput.csv")
@@ -319,15 +319,7 @@ def throughput_table(records: Sequence[ProbeRecord]) -> pd.DataFrame:
 def records_of(folder: Path) -> list[ProbeRecord]:
     """The records to derive from. Raises ProbeRecordError where there is none, or where `folder` is
     that of the results and one was taken with --quick."""
-    found = read_all(folder)
-    if not found:
-        raise ProbeRecordError(
-            f"{folder} holds no record; measure with `python -m analysis.probes.throughput`"
-        )
-    for record in found:
-        if record.document["is_quick"] and folder == RECORDS:
-            raise ProbeRecordError(f"{record.path}: taken with --quick, too few samples to derive")
-    return found
+    return usable(folder, RECORDS, "python -m analysis.probes.throughput")
 
 
 def derive(

@@ -1,10 +1,40 @@
 # What machines measured. A probe's record is a source file, as a run's is: nothing that is derived asks
 # for one to be made. To measure on this machine, with nothing beside it:
 #
-#   snakemake --cores all measure_throughput
+#   snakemake --cores all measure_costs            time and memory by sizes, all methods
+#   snakemake --cores all measure_throughput       beside the machine's own matrix products
 from glob import glob
 
 THROUGHPUT_RECORDS = sorted(glob("results/probes/throughput/*.*"))
+
+
+rule measure_costs:
+    log:
+        "logs/probes/costs.log",
+    threads: workflow.cores
+    shell:
+        "python -m analysis.probes.costs >{log} 2>&1"
+
+
+# plan.json is what makes a fresh clone derive again.
+rule compute:
+    input:
+        "{folder}/plan.json",
+        sorted(glob("results/probes/costs/*.*") + glob("results/probes/memory/*.*")),
+    output:
+        [
+            captions.if_captioned(f"{{folder}}/{file}")
+            for file in artefacts.PROBED["costs"]
+        ],
+    log:
+        "logs/{folder}/compute.log",
+    params:
+        scale=lambda wildcards: PLAN.scale_in(wildcards.folder),
+        missing=PLAN.missing,
+        sources=PLAN.sources_digest,
+    shell:
+        "python -m analysis.compute --scale {params.scale}"
+        " --missing {params.missing} >{log} 2>&1"
 
 
 rule measure_throughput:

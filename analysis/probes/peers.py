@@ -50,18 +50,26 @@ def cases(algorithms: Sequence[str] = ("ppo", "sac"), env: str = ENVIRONMENT) ->
     return found
 
 
-def ours(name: str, env: str) -> tuple[Callable[[], None], int]:
-    """(a function that goes on training, transitions of one call)."""
+def ours(
+    name: str,
+    env: str,
+    device: Any = None,
+    environments: int = ENVIRONMENTS,
+    vector_steps: int = SAC_VECTOR_STEPS,
+    compile: bool = True,
+) -> tuple[Callable[[], None], int]:
+    """(a function that goes on training, transitions of one call). A method that learns from
+    rollouts goes on for one of them, others for so many vector steps."""
     import torch
 
     from algorithms.loop import Training
     from algorithms.options import resolve_configuration
 
     configuration = resolve_configuration(
-        name, env, seed=0, transitions=TRANSITIONS, num_envs=ENVIRONMENTS, warm_up=1_000
+        name, env, seed=0, transitions=TRANSITIONS, num_envs=environments, warm_up=1_000
     )
-    training = Training(configuration, torch.device("cpu"), compile=True)
-    steps = training.agent.rollout_steps if name == "ppo" else SAC_VECTOR_STEPS
+    training = Training(configuration, device or torch.device("cpu"), compile)
+    steps = getattr(training.agent, "rollout_steps", vector_steps)
     if training.agent.has_warm_up:
         while training.transitions <= configuration["warm_up"]:
             training.advance()
@@ -70,7 +78,7 @@ def ours(name: str, env: str) -> tuple[Callable[[], None], int]:
         for _ in range(steps):
             training.advance()
 
-    return run, steps * ENVIRONMENTS
+    return run, steps * environments
 
 
 def peer(name: str, env: str) -> tuple[Callable[[], None], int]:

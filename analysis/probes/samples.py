@@ -1,11 +1,13 @@
-"""Records of probes: raw samples of time, and beside them what they were measured on and how.
+"""Records of probes: raw samples of time or memory, and what they were measured on and how.
 
 A record is two files in a folder, `<machine>.csv` and `<machine>.json`, so that those of several
 machines stand side by side and each can be replaced by itself. The CSV has one row a sample,
 
-    case,round,order,calls,seconds
+    case,round,order,calls,seconds[,process]     of time: `seconds` for `calls` calls of a case,
+                                                 taken as the `order`-th of its round;
+    case,process,part,bytes                      of memory: `bytes` of a part of a case.
 
-`seconds` for `calls` calls of a case, taken as the `order`-th of its round. The document says what
+`process` numbers the fresh processes in which everything was measured again. The document says what
 each case is, how it was called, and has the digest of the CSV. Nothing in it names a host, a user
 or a folder outside of the repository. Reading one imports neither torch nor an algorithm.
 """
@@ -19,11 +21,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from algorithms.files import written_whole
 
-COLUMNS = ("case", "round", "order", "calls", "seconds")
+COLUMNS = ("case", "round", "order", "calls", "seconds", "process")
+"""Of time; records of a single process may lack the last."""
+MEMORY_COLUMNS = ("case", "process", "part", "bytes")
 PROBED = ("algorithms", "envs", "analysis/probes", "pyproject.toml")
 """What `dirty` of a probe's record speaks of: what is measured, and what measures."""
 
@@ -42,6 +47,16 @@ class Sample(NamedTuple):
     calls: int
     seconds: float
     """Of all calls together."""
+    process: int = 0
+
+
+class MemorySample(NamedTuple):
+    """One measurement of memory."""
+
+    case: str
+    process: int
+    part: str
+    bytes: int
 
 
 class ProbeRecord(NamedTuple):
@@ -53,7 +68,7 @@ class ProbeRecord(NamedTuple):
     """Of the CSV."""
     document: dict[str, Any]
     samples: pd.DataFrame
-    """`COLUMNS`, and `seconds_a_call`."""
+    """`COLUMNS` and `seconds_a_call`, or `MEMORY_COLUMNS`."""
 
 
 def conditions(command: Sequence[str], device: Any) -> dict[str, Any]:
@@ -91,12 +106,15 @@ def machine_name(document: Mapping[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
 
 
-def write(folder: Path, document: Mapping[str, Any], samples: Sequence[Sample]) -> Path:
+def write(
+    folder: Path, document: Mapping[str, Any], samples: Sequence[Sample] | Sequence[MemorySample]
+) -> Path:
     """Write a record under its machine's name, the document last; the CSV's path. Raises
     `algorithms.files.NotWritten`."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [",".join(COLUMNS)]
-    lines += [f"{s.case},{s.round},{s.order},{s.calls},{s.seconds:.9f}" for s in samples]
+    is_memory = bool(samples) and isinstance(samples[0], MemorySample)
+    lines = [",".join(MEMORY_COLUMNS if is_memory else COLUMNS)]
+    lines += [",".join(map(_cell, sample)) for sample in samples]
     content = ("\n".join(lines) + "\n").encode()
     path = folder / f"{machine_name(document)}.csv"
     path.with_suffix(".json").unlink(missing_ok=True)
@@ -108,9 +126,26 @@ def write(folder: Path, document: Mapping[str, Any], samples: Sequence[Sample]) 
     return path
 
 
+def _cell(value: Any) -> str:
+    return f"{value:.9f}" if isinstance(value, float) else str(value)
+
+
 def read_all(folder: Path) -> list[ProbeRecord]:
     """Every record in a folder, by name. Raises ProbeRecordError."""
     return [read(path) for path in sorted(folder.glob("*.csv"))]
+
+
+def usable(folder: Path, results: Path, command: str) -> list[ProbeRecord]:
+    """Every record in a folder, to derive from. Raises ProbeRecordError where there is none (it
+    says the command that measures), or where `folder` is that of the results and one was taken
+    with --quick."""
+    found = read_all(folder)
+    if not found:
+        raise ProbeRecordError(f"{folder} holds no record; measure with `{command}`")
+    for record in found:
+        if record.document["is_quick"] and folder == results:
+            raise ProbeRecordError(f"{record.path}: taken with --quick, too few samples to derive")
+    return found
 
 
 def read(path: Path) -> ProbeRecord:
@@ -125,14 +160,21 @@ def read(path: Path) -> ProbeRecord:
     if document.get("samples_sha256") != hashlib.sha256(content).hexdigest():
         raise ProbeRecordError(f"{path}: its samples are not those that its document was made of")
     samples = pd.read_csv(io.BytesIO(content), float_precision="round_trip")
-    if tuple(samples) != COLUMNS:
+    columns = tuple(samples)
+    if columns not in (COLUMNS, COLUMNS[:-1], MEMORY_COLUMNS):
         raise ProbeRecordError(f"{path}: columns {list(samples)}, not {list(COLUMNS)}")
     unknown = sorted(set(samples["case"]) - set(document["cases"]))
     if unknown:
         raise ProbeRecordError(f"{path}: no case '{unknown[0]}' in its document")
-    bad = ~(samples["seconds"] > 0) | ~(samples["calls"] > 0)
+    positive = ("bytes",) if columns == MEMORY_COLUMNS else ("seconds", "calls")
+    # No bytes are a measurement; no time is none.
+    is_bad = [~(samples[c] >= 0 if c == "bytes" else samples[c] > 0) for c in positive]
+    bad = np.any(is_bad, axis=0)
     if bad.any():
-        row = int(bad.to_numpy().argmax()) + 2
-        raise ProbeRecordError(f"{path}: line {row}: seconds and calls have to be above zero")
-    samples["seconds_a_call"] = samples["seconds"] / samples["calls"]
+        row = int(bad.argmax()) + 2
+        told = "negative" if positive == ("bytes",) else "have to be above zero"
+        raise ProbeRecordError(f"{path}: line {row}: {' and '.join(positive)} {told}")
+    if columns != MEMORY_COLUMNS:
+        samples["seconds_a_call"] = samples["seconds"] / samples["calls"]
+        samples["process"] = samples.get("process", 0)
     return ProbeRecord(path.stem, path.as_posix(), document, samples)

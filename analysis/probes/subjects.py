@@ -29,7 +29,7 @@ def make(
     compile: bool = True,
     **settings: Any,
 ) -> Agent:
-    """An agent that may learn at once: no warm-up."""
+    """An agent that may learn at once: no warm-up. Its replay is small unless settings say else."""
     cls = algorithm(name)
     run = Run(environments, TRANSITIONS, 0, 1, compile)
     generators = agent_generators(device, 0)
@@ -62,7 +62,11 @@ def sizes_of(agent: Agent, name: str) -> Sizes:
         return sizes._replace(
             epochs=c.epochs, minibatches=agent.parts, environments=agent.run.environments
         )
-    sizes = Sizes(*common, batch=c.batch_size, width=c.hidden_width, layers=c.hidden_layers)
+    # A method that is not known here may lack any of them.
+    batch, width, layers = (
+        getattr(c, field, 0) for field in ("batch_size", "hidden_width", "hidden_layers")
+    )
+    sizes = Sizes(*common, batch=batch, width=width, layers=layers)
     if name == "diffusion_ql":
         return sizes._replace(steps=c.denoising_steps, candidates=c.candidates)
     if name == "lql":
@@ -102,6 +106,13 @@ class Feed:
         self.agent.observe(Transition(observation, action, self.normal(), no, no, self.observation))
 
 
+def normal_observations(agent: Agent, rows: int) -> torch.Tensor:
+    """(rows, observation), standard normal."""
+    shape = (rows, agent.spaces.observation_size)
+    generator = generator_on(agent.device, 3)
+    return torch.randn(shape, generator=generator, device=agent.device)
+
+
 def learner(agent: Agent, name: str) -> tuple[Callable[[], Any], Callable[[], None] | None]:
     """`learn` with something to do at every call, and what has to come before it, if anything."""
     feed = Feed(agent)
@@ -115,9 +126,28 @@ def learner(agent: Agent, name: str) -> tuple[Callable[[], Any], Callable[[], No
             agent.rollout.steps = list(steps)
 
         return agent.learn, refill
+    if not hasattr(agent, "replay"):
+        return agent.learn, _collector(agent, feed)
     while agent.replay.size < 2 * agent.configuration.batch_size:
         feed.random_step()
     return agent.learn, None
+
+
+def _collector(agent: Agent, feed: Feed) -> Callable[[], None]:
+    """A function that collects as many vector steps as another method needs to learn at all."""
+    needed = 1
+    feed.step()
+    while not agent.learn():
+        feed.step()
+        needed += 1
+
+    def collect() -> None:
+        for _ in range(needed - 1):
+            feed.step()
+            agent.learn()
+        feed.step()
+
+    return collect
 
 
 def about(

@@ -29,6 +29,8 @@ class Case:
     run: Callable[[], Any]
     prepare: Callable[[], Any] | None = None
     """Called before each `run`, outside of its time; then a sample is of one call."""
+    single_calls: int = 0
+    """Successive calls of a round that are samples of their own; 0: one sample of `calls`."""
     calls: int = field(default=1, init=False)
     """Calls a sample."""
 
@@ -53,8 +55,9 @@ def measure(
     try:
         for number in range(rounds):
             for order, case in enumerate(shuffle(list(cases), len(cases))):
-                seconds = sample_seconds(case, device)
-                samples.append(Sample(case.name, number, order, case.calls, seconds))
+                for _ in range(case.single_calls or 1):
+                    seconds = sample_seconds(case, device)
+                    samples.append(Sample(case.name, number, order, case.calls, seconds))
     finally:
         gc.enable()
     return samples
@@ -64,7 +67,7 @@ def burn_in(case: Case, device: torch.device, shortest: float) -> None:
     """Compile and fill caches; then set the calls of a sample by the last call's time."""
     for _ in range(BURN_IN_CALLS):
         seconds = sample_seconds(case, device)
-    if case.prepare is None:
+    if case.prepare is None and not case.single_calls:
         case.calls = max(1, min(1000, round(shortest / max(seconds, 1e-7))))
 
 
