@@ -10,6 +10,8 @@ TABLES = (
     "hyperparameters.csv",
     "provenance.csv",
 )
+LABORATORY = ("bandit", "sensitivity", "ablation", "exploration", "proposals")
+"""Tables of studies that stand beside those of a scale: `analysis.<name>` and its figure."""
 AUDIT = ("claims.csv", "claims.md")
 FIGURES = (
     "learning_curves",
@@ -22,3 +24,8 @@ FIGURES = (
 def paper_of(folder: str) -> str:
     """Where the paper on the results in `folder` stands."""
     return "paper/paper.pdf" if folder == "results" else f"{folder}/paper.pdf"
+
+
+def laboratory_files(table: str) -> tuple[str, ...]:
+    """Files of a table of `LABORATORY`, under the folder of its scale."""
+    return (f"{table}.csv", f"figures/{table}.svg", f"figures/{table}.csv")
