@@ -11,8 +11,9 @@ import pytest
 from planted import curve, plant
 
 from analysis import ablation, bandit, exploration, laboratory, proposals, sensitivity
+from analysis.artefacts import LABORATORY
 from analysis.laboratory import derive, difference_row, mean_row, ratio_row, read_study
-from analysis.plan import Plan
+from analysis.plan import Plan, PlanError
 from analysis.plan_files import probe_digests
 from analysis.probes import run_probes
 from analysis.probes.visits import coverage, visited_cells
@@ -365,3 +366,40 @@ def test_deriving_imports_neither_torch_nor_an_algorithm():
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "torch" not in found.stdout and "nc_lql" not in found.stdout, found.stdout + found.stderr
+
+
+# The protocol ------------------------------------------------------------------------------------
+
+
+def _resolved(overrides):
+    plan = Plan(overrides, ROOT / "config/protocol.yaml", is_main_process=False)
+    runs = plan.resolve("study")["runs"]
+    return {name.split("/")[2]: run["configuration"]["settings"] for name, run in runs.items()}
+
+
+def test_a_factor_is_of_the_value_that_the_knob_would_have_otherwise():
+    grid = {"algorithm": "lql", "knob": "step", "factors": {"step_size": [0.25, 4]}}
+    part = {"like": "smoke", "environments": ["Point-v0"], "seeds": [0], "grids": [grid]}
+    found = _resolved({"studies": {"study": part}})
+    assert list(found) == ["lql_step_x0.25", "lql_step_x4"]
+    assert [s["step_size"] for s in found.values()] == [0.0025, 0.04]  # of the default
+    part["settings_of"] = {"lql": {"step_size": 0.1}, "sac": {"learning_rate": 1.0}}
+    found = _resolved({"studies": {"study": part}})
+    assert [s["step_size"] for s in found.values()] == [0.025, 0.4]  # of the study's
+    part["grids"] = [grid | {"settings": {"step_size": [1.0]}}]
+    found = _resolved({"studies": {"study": part}})
+    assert [s["step_size"] for s in found.values()] == [0.25, 4.0]  # of the grid's own
+    part["grids"] = [grid | {"factors": {"boundary": [2]}}]
+    with pytest.raises(PlanError, match="a factor on boundary, which is no number"):
+        _resolved({"studies": {"study": part}})
+
+
+def test_every_scale_with_studies_has_every_table_and_all_of_the_workflow_knows_them():
+    plan = Plan(protocol_file=ROOT / "config/protocol.yaml", is_main_process=False)
+    for scale in ("desk", "smoke"):
+        assert tuple(plan.laboratory(scale)) == LABORATORY
+        files = plan.artefacts(scale)
+        assert {f"{plan.folder(scale)}/{table}.csv" for table in LABORATORY} <= set(files)
+    assert plan.laboratory("paper") == {} and plan.laboratory("bandit") == {}
+    assert "nc_lql_unconditioned" in [e.label for e in plan.protocol.scale("paper").entries]
+    assert "nc_lql_unconditioned" not in [e.label for e in plan.protocol.scale("desk").entries]

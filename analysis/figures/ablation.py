@@ -18,7 +18,7 @@ from analysis.laboratory import Study
 QUANTITIES = {
     "return": "final return",
     "inside_share": "share inside modes",
-    "least_mode_mass_ratio": "least covered mode",
+    "least_mode_mass_ratio": "mass ratio of the\nleast covered mode",
 }
 COLUMNS = [
     *("env", "algorithm", "base", "quantity", "value", "low", "high", "minimum", "maximum"),
@@ -37,7 +37,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     """The figure of a table of `data`."""
     panels = list(dict.fromkeys(zip(frame["env"], frame["quantity"], strict=True)))
     labels = list(dict.fromkeys(frame["algorithm"]))
-    shown = figure(0.9 + 0.2 * len(labels))
+    shown = figure(1.1 + 0.29 * len(labels))
     axes = shown.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     look = looks(frame)
     for axis, (env, quantity) in zip(axes, panels, strict=True):

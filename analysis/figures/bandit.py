@@ -97,7 +97,9 @@ def _panel(axis: Axes, env: str, rows: pd.DataFrame, name: str, colour) -> None:
     axis.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), xticks=[], yticks=[], aspect="equal")
     axis.set_title(name, fontsize=7.5)
     if rows["first"].isna().all():
-        axis.text(0.5, 0.5, "no samples", transform=axis.transAxes, ha="center", fontsize=7)
+        axis.text(
+            0.5, 0.5, "no samples", transform=axis.transAxes, ha="center", fontsize=7
+        ).set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.5})
         return
     js, inside = rows["divergence"].iloc[0], rows["inside_share"].iloc[0]
     axis.set_xlabel(f"JS {number(js, 2)}, inside {number(100 * inside)} %", fontsize=6.5)

@@ -13,8 +13,8 @@ from analysis.laboratory import Study
 from analysis.proposals import QUANTITIES
 
 WORDS = {
-    "value_share": "value, to the best of 1,000",
-    "distance_ratio": "distance, to exact draws'",
+    "value_share": "value, to the\nbest of 1,000",
+    "distance_ratio": "distance, to\nexact draws'",
 }
 COLUMNS = [
     *("env", "algorithm", "base", "quantity", "factor", "temperature", "value", "low", "high"),

@@ -43,10 +43,12 @@ def draw(frame: pd.DataFrame) -> Figure:
         own = frame[frame["env"] == env]
         scores = own[(own["series"] == "score") & (own["knob"] != "")]
         keys = list(dict.fromkeys(zip(scores["algorithm"], scores["knob"], strict=True)))
-        _curves(curves, scores, own[(own["series"] == "score") & (own["knob"] == "")], keys, look)
+        as_it_is = own[(own["series"] == "score") & (own["knob"] == "")]
+        handles = _curves(curves, scores, as_it_is, keys, look)
         shares = own[own["series"] == "share"].set_index(["algorithm", "knob"])["value"]
         _shades(shades, scores, keys, shares)
         curves.set_title(env)
+    shown.legend(handles=handles, fontsize=6.5, ncols=3, loc="outside upper center")
     notes = [
         (f"{look[r.algorithm].name} {r.knob.replace('_', ' ')} x{r.factor:g}".strip(), r.note)
         for r in frame[(frame["note"] != "") & (frame["series"] == "score")].itertuples()
@@ -66,7 +68,8 @@ def _gaps(notes: Sequence[tuple[str, str]]) -> list[str]:
     return grouped(notes)
 
 
-def _curves(axis, scores, as_it_is, keys, look) -> None:
+def _curves(axis, scores, as_it_is, keys, look) -> list[Line2D]:
+    """Scores over factors; the legend's handles."""
     handles = []
     for rank, (algorithm, knob) in enumerate(keys):
         rows = scores[(scores["algorithm"] == algorithm) & (scores["knob"] == knob)]
@@ -93,7 +96,7 @@ def _curves(axis, scores, as_it_is, keys, look) -> None:
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}" if x >= 1 else f"1/{1 / x:g}")
     axis.set_xlabel("factor of the default")
     axis.set_ylabel("return above random")
-    axis.legend(handles=handles, fontsize=6, loc="best")
+    return handles
 
 
 def _shades(axis, scores, keys, shares) -> None:
@@ -118,5 +121,6 @@ def _shades(axis, scores, keys, shares) -> None:
     ticks = [f"{x:g}" if x >= 1 else f"1/{1 / x:g}" for x in factors]
     axis.set_xticks(range(len(factors)), ticks)
     axis.set_xlabel("factor of the default")
+    axis.text(len(factors) - 0.4, -0.75, f"within {SHARE:.0%}", fontsize=6.5, va="center")
     for spine in axis.spines.values():
         spine.set_visible(False)
