@@ -313,6 +313,8 @@ class Plan(Studies):
         sources = (
             "analysis/*.py",
             "analysis/figures/*.py",
+            "analysis/probes/run_probes.py",
+            "envs/bandit.py",
             "paper/*.csv",
             "results/probes/*/*.csv",
         )

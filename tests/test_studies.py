@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from planted import curve, plant
 
 from analysis import ablation, bandit, exploration, laboratory, proposals, sensitivity
 from analysis.artefacts import LABORATORY
+from analysis.declarations import declarations, read_claims
 from analysis.laboratory import derive, difference_row, mean_row, ratio_row, read_study
 from analysis.plan import Plan, PlanError
 from analysis.plan_files import probe_digests
@@ -352,9 +354,23 @@ def test_every_table_and_figure_is_had_without_a_record(table):
     files = derive(table, [read_study(name)])
     assert files == derive(table, [read_study(name)])  # the same bytes
     assert set(files) == {f"{table}.csv", f"figures/{table}.svg", f"figures/{table}.csv"}
-    frame = pd.read_csv(pd.io.common.BytesIO(files[f"{table}.csv"]), keep_default_na=False)
+    frame = pd.read_csv(BytesIO(files[f"{table}.csv"]), keep_default_na=False, dtype=str)
     own = frame[~frame.get("algorithm", "").isin([bandit.EXACT, bandit.UNIFORM])]
     assert set(own["value"]) == {""} and own["note"].str.contains("gap").all()
+    # Every claim finds its rows, one a cell: without a record it is not tested, and says why.
+    claims = read_claims(ROOT / "paper/claims.yaml")
+    selected = [
+        test
+        for claim in declarations(claims, "desk", 1)
+        for test in claim.tests
+        if test["evidence"] == f"{table}.csv"
+    ]
+    assert selected and set(claims["evidence"][f"{table}.csv"]["columns"]) <= set(frame)
+    for test in selected:
+        rows = frame
+        for column, wanted in test["where"].items():
+            rows = rows[rows[column] == wanted]
+        assert len(rows) == len(rows.drop_duplicates(test["per"])) > 0, test["where"]
 
 
 def test_deriving_imports_neither_torch_nor_an_algorithm():
