@@ -61,9 +61,11 @@ def draw(frame: pd.DataFrame) -> Figure:
     environments, labels = frame["env"].unique(), list(frame["algorithm"].unique())
     columns = min(6, len(labels))
     rows_each = -(-len(labels) // columns)
-    shown = figure(0.5 + 1.45 * rows_each * len(environments))
-    grid = shown.subplots(rows_each * len(environments), columns, squeeze=False)
     look = looks(frame)
+    gaps = frame[frame["note"] != ""].drop_duplicates(["env", "algorithm"])
+    notes = grouped([(look[r.algorithm].name, r.note) for r in gaps.itertuples()])
+    shown = figure(0.6 + 1.6 * rows_each * len(environments) + 0.13 * len(notes))
+    grid = shown.subplots(rows_each * len(environments), columns, squeeze=False)
     for row, env in enumerate(environments):
         axes = grid[row * rows_each : (row + 1) * rows_each].ravel()
         for axis in axes[len(labels) :]:
@@ -73,15 +75,13 @@ def draw(frame: pd.DataFrame) -> Figure:
             name = "exact draws" if label == EXACT else look[label].name
             _panel(axis, env, own, name, "black" if label == EXACT else look[label].colour)
         axes[0].set_ylabel(env.rpartition("-")[0], fontsize=7)
-    gaps = frame[frame["note"] != ""].drop_duplicates(["env", "algorithm"])
-    notes = [(look[r.algorithm].name, r.note) for r in gaps.itertuples()]
     footer(
         shown,
         [
             "Contours: the reward. Dots: actions of the trained policies, all seeds together. "
             f"JS: Jensen-Shannon divergence in nats to exp({INVERSE_TEMPERATURE:g} reward)/Z (at "
             "most 0.69), and the share of samples within one width of a mode; means over seeds.",
-            *grouped(notes),
+            *notes,
         ],
     )
     return shown
