@@ -78,7 +78,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     footer(
         shown,
         [
-            "Contours: the reward. Dots: actions of the trained policies, all seeds together. "
+            "Contours: the reward. Dots: actions of the trained policies, all seeds together.",
             f"JS: Jensen-Shannon divergence in nats to exp({INVERSE_TEMPERATURE:g} reward)/Z (at "
             "most 0.69), and the share of samples within one width of a mode; means over seeds.",
             *notes,
