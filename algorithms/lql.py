@@ -127,6 +127,11 @@ class LQL(OffPolicyAgent):
             )
         return action
 
+    @torch.no_grad()
+    def value(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Q that (1) climbs, (batch,): the mean of the online twins."""
+        return self.critics(observation, action).mean(0)
+
     def gradient(self, action: Tensor, conditioning: Conditioning) -> Tensor:
         """g of (1), (batch, action)."""
         return self.critics.action_gradient(action, conditioning) / self.critics.copies

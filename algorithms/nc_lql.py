@@ -172,6 +172,12 @@ class NCLQL(OffPolicyAgent):
             self.chain,
         )
 
+    @torch.no_grad()
+    def value(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Q that (1) climbs, (batch,): the sum of the online twins at the finest level."""
+        finest = torch.full((len(action),), self.finest, device=self.device)
+        return self.critics(observation, action, finest).sum(0)
+
     def update(self, batch: Batch, noise: UpdateNoise | None = None) -> Metrics:
         """TD (3) at the finest level, smoothing (4) at the others, then the targets."""
         c = self.configuration

@@ -41,6 +41,19 @@ class OffPolicyAgent(Agent):
             return self.uniform_action(observation.shape[0], self.generators["warm_up"])
         return self.policy(observation, explore)
 
+    @torch.no_grad()
+    def propose(self, observation: Tensor, count: int) -> Tensor:
+        """Candidate actions (n, count, action) at observations (n, observation): independent draws
+        of the exploring policy, trained or not.
+
+        For the Langevin methods these are `count` chains on one fixed Q: diverse actions of high
+        value, such as data sets of logged transitions could be augmented with, a use that the
+        digest suggests (`analysis.probes.proposals` measures it). Draws from
+        `generators['actions']`, so a call amid training moves what comes after.
+        """
+        repeated = observation.repeat_interleave(count, dim=0)
+        return self.policy(repeated, explore=True).view(len(observation), count, -1)
+
     def uniform_action(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, action), uniform in the box."""
         shape = (count, self.spaces.action_size)

@@ -101,17 +101,23 @@ def write_policy(folder: Path, agent: Agent, configuration: dict[str, Any]) -> N
         file.write_bytes(buffer.getbuffer())
 
 
-def read_policy(folder: Path, device: torch.device, compile: bool = False) -> Agent:
+def read_policy(
+    folder: Path,
+    device: torch.device,
+    compile: bool = False,
+    settings: dict[str, Any] | None = None,
+) -> Agent:
     """The trained agent of the run in `folder`, able to act and to evaluate its networks.
 
-    Its replay is empty and its generators are those of the run's seed. Raises FileNotFoundError
-    where the run left no `policy.pt` (records that were committed have none).
+    Its replay is empty and its generators are those of the run's seed. `settings` replaces
+    hyperparameters with which it acts, such as a temperature. Raises FileNotFoundError where the
+    run left no `policy.pt` (records that were committed have none).
     """
     content = torch.load(folder / POLICY, map_location=device, weights_only=True)
     configuration = content["configuration"]
     kind = algorithm(configuration["algorithm"])
     agent = kind(
-        kind.Configuration(**configuration["settings"]),
+        kind.Configuration(**configuration["settings"] | (settings or {})),
         Spaces(*sizes(configuration["env"])),
         Run(
             configuration["num_envs"],

@@ -12,6 +12,8 @@ TABLES = (
     "hyperparameters.csv",
     "provenance.csv",
 )
+LABORATORY = ("bandit", "sensitivity", "ablation", "exploration", "proposals")
+"""Tables of studies that stand beside those of a scale: `analysis.<name>` and its figure."""
 AUDIT = ("claims.csv", "claims.md", "report.html")
 FIGURES = (
     "learning_curves",
@@ -54,3 +56,8 @@ def paper_of(folder: str) -> str:
 def is_audit(file: str) -> bool:
     """Whether a file is the paper or the report, which are made from all others."""
     return file.endswith((".pdf", ".html"))
+
+
+def laboratory_files(table: str) -> tuple[str, ...]:
+    """Files of a table of `LABORATORY`, under the folder of its scale."""
+    return _with_figures(f"{table}.csv", table)

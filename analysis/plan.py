@@ -11,7 +11,6 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,16 +18,26 @@ from typing import Any, NoReturn
 
 from algorithms.options import differing_field, value_of
 from analysis import declarations, records
-from analysis.artefacts import AUDIT, FIGURES, TABLES, is_audit, paper_of, probed
+from analysis.artefacts import (
+    AUDIT,
+    FIGURES,
+    TABLES,
+    is_audit,
+    laboratory_files,
+    paper_of,
+    probed,
+)
 from analysis.estimate import describe_cost
-from analysis.protocol import PROTOCOL, Protocol, ProtocolError, Scale, read_protocol
+from analysis.plan_files import probe_digests, renew, scale_document
+from analysis.protocol import PROTOCOL, Protocol, ProtocolError, read_protocol
 from analysis.resolution import RESULTS, PlanError, PlannedRun, digest, resolved, write_whole
+from analysis.studies import Studies, at_hand
 
 ROOT = Path(__file__).resolve().parent.parent
 STAMPS = Path(".snakemake/outdated")
 
 
-class Plan:
+class Plan(Studies):
     """What a protocol asks for, and what of it is there.
 
     `protocol_file` with `overrides` merged in (those of Snakemake's command line). Raises
@@ -84,7 +93,8 @@ class Plan:
         folder = self.folder(scale)
         figures = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")]
         of_probes = probed() if scale == self.default else []
-        names = (*TABLES, *figures, *of_probes, *AUDIT)
+        names = [*TABLES, *figures, *of_probes, *AUDIT]
+        names += [file for table in self.laboratory(scale) for file in laboratory_files(table)]
         return [*(f"{folder}/{name}" for name in names), paper_of(folder)]
 
     def read_by_audit(self, folder: str) -> list[str]:
@@ -250,11 +260,13 @@ class Plan:
             "scale": scale,
             "folder": folder,
             "default_scale": self.default,
-            "scales": {scale: _scale_document(part, folder) | {"runs": runs}},
+            "scales": {scale: scale_document(part, folder) | {"runs": runs}},
             "hyperparameters": resolved["hyperparameters"],
             "artefacts": [file.removeprefix(f"{folder}/") for file in self.artefacts(scale)],
             "others": {name: self._other(name) for name in self.scales if name != scale},
         }
+        if part.laboratory:
+            document["probes"] = probe_digests(scale)
         return document | {"state": digest(json.dumps(document, sort_keys=True))}
 
     def _other(self, scale: str) -> dict[str, Any]:
@@ -289,11 +301,23 @@ class Plan:
             stamp = STAMPS / scale
             if self._is_main_process:
                 is_done = not self.to_train(scale)
-                _renew(stamp, Path(folder) / "plan.json", state if is_done else None)
+                renew(stamp, Path(folder) / "plan.json", state if is_done else None)
             # All runs, recorded or not: a set of inputs that shrinks would look like a change.
             runs = [] if self.missing == "gap" else self.runs(scale)
             self._prepared[folder] = [str(stamp), *(f"{run.path}/run.json" for run in runs)]
         return self._prepared[folder]
+
+    def prepare_at_hand(self, study: str) -> str:
+        """The stamp that the plan of a study's records at hand waits for, as `prepare`; it waits
+        for no run, and is new where a record of a probe has changed, too."""
+        try:
+            state = self.document(study, self.check_records(study))["state"]
+        except PlanError as error:
+            _refuse(error)
+        stamp = STAMPS / f"{study}_at_hand"
+        if self._is_main_process:
+            renew(stamp, Path(at_hand(study)), state)
+        return str(stamp)
 
     @cached_property
     def sources_digest(self) -> str:
@@ -302,6 +326,8 @@ class Plan:
         sources = (
             "analysis/*.py",
             "analysis/figures/*.py",
+            "analysis/probes/run_probes.py",
+            "envs/bandit.py",
             "paper/*.csv",
             "results/probes/*/*.csv",
             "results/probes/*/*.json",
@@ -331,62 +357,20 @@ def _refuse(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
-def _renew(stamp: Path, plan_file: Path, state: str | None) -> None:
-    """Write `stamp` anew unless `plan_file` has this state, so that Snakemake makes the plan again,
-    and with it all that is derived from it, whatever the dates of records and protocol.
-
-    `state` is None while runs are to be trained: with a plan in place Snakemake would train nothing
-    for it, since it takes absent inputs for intermediate ones that were cleared away.
-    """
-    try:
-        found = json.loads(plan_file.read_bytes()).get("state")
-    except FileNotFoundError:
-        found = "none"
-    except (ValueError, AttributeError):
-        found = "damaged"
-    if found != state or not stamp.exists():
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        # Never the same twice: Snakemake goes by content where a date is newer.
-        stamp.write_text(f"{time.time_ns()}\n")
-
-
-def _scale_document(part: Scale, folder: str) -> dict[str, Any]:
-    variants = {
-        entry.label: {
-            "algorithm": entry.algorithm,
-            "description": entry.description,
-            "settings": entry.settings,
-            "run": {"updates_per_step": entry.updates_per_step} if entry.updates_per_step else {},
-        }
-        for entry in part.entries
-        if entry.is_variant
-    }
-    return {
-        "folder": folder,
-        "environments": list(part.environments),
-        "algorithms": [entry.label for entry in part.entries],
-        "variants": variants,
-        "seeds": list(part.seeds),
-        **part.sizes,
-        "thresholds": part.thresholds,
-        "unvalidated": part.unvalidated,
-        "tuning": part.tuning,
-    }
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Check a scale's records, say what there is, write its plan.json; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m analysis.plan", description=main.__doc__)
     parser.add_argument("--scale", help="scale or study (the protocol's default where not given)")
     parser.add_argument("--protocol", default=str(PROTOCOL), help="file (%(default)s)")
     parser.add_argument("--overrides", default="{}", help="JSON, merged into the protocol")
+    parser.add_argument("--output", help="file (default: plan.json beside the derived files)")
     options = parser.parse_args(arguments)
     try:
         plan = Plan(json.loads(options.overrides), options.protocol)
         scale = options.scale or plan.default
         good = plan.check_records(scale)
         print(plan.summary(scale, good))
-        path = Path(plan.folder(scale)) / "plan.json"
+        path = Path(options.output or f"{plan.folder(scale)}/plan.json")
         write_whole(path, plan.document(scale, good))
     except (ProtocolError, PlanError) as error:
         print(error, file=sys.stderr)

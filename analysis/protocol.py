@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,18 @@ from algorithms import ALGORITHMS
 
 PROTOCOL = Path("config/protocol.yaml")
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "protocol.schema.yaml"
-RESERVED = ("all", "figures", "gap", "plan", "probes", "refuse", "runs", "tables", "train")
+RESERVED = (
+    "all",
+    "figures",
+    "gap",
+    "laboratory",
+    "plan",
+    "probes",
+    "refuse",
+    "runs",
+    "tables",
+    "train",
+)
 """Names that no scale may have: folders under results/ and targets of the workflow."""
 
 
@@ -42,6 +53,10 @@ class Entry:
     """Hyperparameters changed by the variant."""
     updates_per_step: int | None
     """Where the variant changes it."""
+    factors: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Multiples of what a hyperparameter would be otherwise."""
+    knob: str = ""
+    """What the grid that it is of varies."""
 
     @property
     def is_variant(self) -> bool:
@@ -68,6 +83,12 @@ class Scale:
     tuning: bool
     left_out: tuple[str, ...]
     """Optional variants of algorithms that are not registered."""
+    like: str = ""
+    """The scale whose sizes a study takes; empty for a scale."""
+    laboratory: tuple[str, ...] = ()
+    """The tables that a study is for, beside those of the scale that it is like."""
+    settings_of: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """By algorithm, for it and its variants."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +148,8 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML would keep the last."""
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        merge = "tag:yaml.org,2002:merge"  # `<<`, whose keys may be said again
+        keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != merge]
         for number, key in enumerate(keys):
             if not isinstance(key, str):
                 raise ProtocolError(f"line {node.start_mark.line + 1}: key {key!r:.60} is no text")
@@ -202,7 +224,7 @@ def _fill_in(document: dict[str, Any]) -> Protocol:
 
 def _inherit(study: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     """The study with what it does not say; what it trains (algorithms, variants) is its own."""
-    own = ("algorithms", "variants", "grids", "like", "tuning")
+    own = ("algorithms", "variants", "grids", "like", "tuning", "laboratory")
     return {"algorithms": []} | {k: v for k, v in base.items() if k not in own} | study
 
 
@@ -236,6 +258,9 @@ def _scale(where: str, part: dict[str, Any], document: dict[str, Any]) -> Scale:
         **by_environment,
         tuning=part.get("tuning", False),
         left_out=left_out,
+        like=part.get("like", ""),
+        laboratory=tuple(part.get("laboratory", ())),
+        settings_of=part.get("settings_of", {}),
     )
 
 
@@ -255,12 +280,8 @@ def _entries(
             )
         candidates.append((name, variants[name], f"variants.{name}"))
     for grid in part.get("grids", []):
-        keys = sorted(grid["settings"])
-        for values in itertools.product(*(grid["settings"][key] for key in keys)):
-            settings = dict(zip(keys, values, strict=True))
-            cell = "_".join(f"{key}_{value}" for key, value in settings.items())
-            label = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{grid['algorithm']}_{cell}")
-            candidates.append((label, {**grid, "settings": settings}, f"{where}.grids"))
+        for label, cell in _cells(grid):
+            candidates.append((label, {**grid, **cell}, f"{where}.grids"))
     entries, left_out = [], []
     for label, definition, place in candidates:
         algorithm = definition["algorithm"]
@@ -277,11 +298,32 @@ def _entries(
                 definition.get("description", ""),
                 definition.get("settings", {}),
                 definition.get("updates_per_step"),
+                definition.get("factors", {}),
+                definition.get("knob", ""),
             )
         )
     if not entries and not left_out:
         raise ProtocolError(f"{where}: names no algorithm and no variant")
     return tuple(entries), tuple(left_out)
+
+
+def _cells(grid: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(label, its settings and factors) of each combination of a grid."""
+    axes = [
+        (kind, key, grid[kind][key])
+        for kind in ("settings", "factors")
+        for key in sorted(grid.get(kind, {}))
+    ]
+    for values in itertools.product(*(choices for _, _, choices in axes)):
+        cell: dict[str, Any] = {"settings": {}, "factors": {}}
+        words = [grid["algorithm"], *([grid["knob"]] if "knob" in grid else [])]
+        for (kind, key, choices), value in zip(axes, values, strict=True):
+            cell[kind][key] = value
+            if "knob" not in grid:
+                words.append(key)
+            if "knob" not in grid or len(choices) > 1:
+                words.append(f"x{value:g}" if kind == "factors" else str(value))
+        yield re.sub(r"[^A-Za-z0-9_.-]", "-", "_".join(words)), cell
 
 
 def _check_algorithm(where: str, name: str) -> None:

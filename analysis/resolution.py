@@ -84,8 +84,7 @@ def _resolve(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
         """(configuration, flags), which other seeds share but for the seed: a thousand runs have
         few of them, and each takes a while."""
         entry = entries[label]
-        names = {field.name for field in known[label]}
-        shared = {name: value for name, value in part.settings.items() if name in names}
+        settings = _settings(part, entry, known[label])
         own = {} if entry.updates_per_step is None else {"updates_per_step": entry.updates_per_step}
         try:
             configuration = resolve_configuration(
@@ -93,7 +92,7 @@ def _resolve(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
                 env=env,
                 seed=part.seeds[0],
                 **part.sizes | own,
-                settings=shared | entry.settings,
+                settings=settings,
             )
         except ValueError as error:
             raise PlanError(f"{part.name}: {label} on {env}: {error}") from None
@@ -114,15 +113,30 @@ def _resolve(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
     return {"runs": found, "hyperparameters": hyperparameters}
 
 
+def _settings(part: Scale, entry: Entry, known: Sequence[Any]) -> dict[str, Any]:
+    """Hyperparameters that are no defaults. Raises PlanError for a factor on what is no number."""
+    defaults = {field.name: field.default for field in known}
+    settings = {name: value for name, value in part.settings.items() if name in defaults}
+    settings |= part.settings_of.get(entry.algorithm, {}) | entry.settings
+    for name, factor in entry.factors.items():
+        value = settings.get(name, defaults.get(name))
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            reason = f"a factor on {name}, which is no number" if name in defaults else "no " + name
+            raise PlanError(f"{part.name}: {entry.label}: {reason}")
+        settings[name] = value * factor
+    return settings
+
+
 def _hyperparameters(part: Scale, entry: Entry, known: Sequence[Any]) -> list[dict[str, Any]]:
     """Name, value, description and source of each, and of what else a variant changes."""
     rows = []
+    changed = _settings(part, entry, known)
     for field in known:
-        value, source = field.default, field.source
-        if field.name in part.settings:
-            value, source = part.settings[field.name], f"protocol: scale {part.name}"
-        if field.name in entry.settings:
-            value, source = entry.settings[field.name], f"protocol: variant {entry.label}"
+        value, source = changed.get(field.name, field.default), field.source
+        if field.name in changed:
+            source = f"protocol: scale {part.name}"
+        if field.name in entry.settings or field.name in entry.factors:
+            source = f"protocol: variant {entry.label}"
         rows.append((field.name, value, field.description, source))
     if entry.updates_per_step is not None:
         told = "Updates owed for each step of all environments."

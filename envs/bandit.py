@@ -70,6 +70,12 @@ class Landscape:
         return action[np.argsort(-self.reward(action).round(9), kind="stable")]
 
     @property
+    def mode_widths(self) -> np.ndarray:
+        """(k,), width of the bump that each of `modes` is of."""
+        offset = self.modes[:, None] - self.centres
+        return self.widths[np.square(offset).sum(-1).argmin(1)]
+
+    @property
     def best_reward(self) -> float:
         """The largest reward there is."""
         return float(self.reward(self.modes[0]))
@@ -188,3 +194,10 @@ class FarModeBandit(_Bandit):
     """`FarModeBandit-v0`, of the landscape `FAR_MODE`."""
 
     landscape = FAR_MODE
+
+
+def landscape_of(env_id: str) -> Landscape | None:
+    """Of a registered bandit; None for an environment that is none."""
+    kind = gymnasium.registry[env_id].entry_point if env_id in gymnasium.registry else None
+    module, _, name = str(kind).partition(":")
+    return globals()[name].landscape if module == __name__ else None

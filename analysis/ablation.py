@@ -1,0 +1,88 @@
+"""The table of the ablation: an algorithm against itself with one thing changed.
+
+Every variant of a study is held against the algorithm that it is of. By quantity:
+
+- `return`: the final score.
+- `return_difference`: the algorithm's (`algorithm`) less the variant's (`comparator`), by Welch.
+
+and on a bandit, of samples of the trained policies (see `analysis.bandit`):
+
+- `inside_share`, the share of samples inside modes, and `least_mode_mass_ratio`, that of the
+  optimal mode which is covered worst; each with its `_difference`.
+
+Updates and optimiser steps stand beside: NC-LQL takes two steps of its optimiser an update, its
+unconditioned and its joint form one.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.bandit import qualities
+from analysis.laboratory import Study, budget, difference_row, finals, mean_row
+from analysis.scores import cell_note
+from envs.bandit import landscape_of
+
+COLUMNS = [
+    *("quantity", "algorithm", "comparator", "env", "value", "low", "high", "seeds"),
+    *("transitions", "updates", "optimiser_steps", "comparator_updates"),
+    *("comparator_optimiser_steps", "minimum", "maximum", "description", "note"),
+]
+
+
+def table(studies: Sequence[Study]) -> pd.DataFrame:
+    """All quantities of all studies."""
+    rows = [
+        row for study in studies for env in study.part["environments"] for row in _env(study, env)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).fillna(
+        {"comparator": "", "description": "", "note": ""}
+    )
+
+
+def _env(study: Study, env: str) -> list[dict]:
+    cells = {label: runs for at, label, runs in study.cells() if at == env}
+    values = {"return": {label: finals(runs) for label, runs in cells.items()}}
+    if landscape_of(env) is not None:
+        for label in cells:
+            for quantity, by_seed in _sampled(study, env, label).items():
+                values.setdefault(quantity, {})[label] = by_seed
+    notes = {label: cell_note(runs) for label, runs in cells.items()}
+    budgets = {label: budget(runs) for label, runs in cells.items()}
+    rows = []
+    for quantity, by_label in values.items():
+        for label, by_seed in by_label.items():
+            row = mean_row(
+                by_seed, study.part["seeds"], "record" if quantity == "return" else "samples"
+            )
+            row["note"] = notes[label] or row["note"]
+            described = study.part["variants"].get(label, {}).get("description", "")
+            common = {"quantity": quantity, "algorithm": label, "env": env}
+            rows.append(common | budgets[label] | row | {"description": described})
+    for quantity, by_label in values.items():
+        for label in by_label:
+            base = study.base(label)
+            if label == base or base not in by_label:
+                continue
+            pair = {"quantity": f"{quantity}_difference", "algorithm": base, "comparator": label}
+            arms = f"{base}: {notes[base]}", f"{label}: {notes[label]}"
+            note = "; ".join(told for told in arms if not told.endswith(": "))
+            against = {
+                f"comparator_{k}": v for k, v in budgets[label].items() if k != "transitions"
+            }
+            row = difference_row(by_label[base], by_label[label])
+            rows.append(pair | {"env": env, "note": note} | budgets[base] | against | row)
+    return rows
+
+
+def _sampled(study: Study, env: str, label: str) -> dict[str, Mapping[int, float]]:
+    """inside_share and least_mode_mass_ratio by seed."""
+    landscape = landscape_of(env)
+    found: dict[str, dict[int, float]] = {"inside_share": {}, "least_mode_mass_ratio": {}}
+    for seed, drawn in study.probed("samples", env, label).items():
+        of_seed = qualities(landscape, drawn[["first", "second"]].to_numpy(float))
+        ratios = [value for (name, _), value in of_seed.items() if name == "mode_mass_ratio"]
+        found["inside_share"][seed] = of_seed["inside_share", ""]
+        found["least_mode_mass_ratio"][seed] = float(np.min(ratios))
+    return found

@@ -1,0 +1,85 @@
+"""Ablation: an algorithm beside itself with one thing changed, a panel a task.
+
+Drawn by `analysis.laboratory`. Final returns: a dot a seed is too much for print, so the mean, the
+range over seeds, and from five seeds on the 95 % interval; on a bandit also the share of samples
+inside modes. Updates and optimiser steps stand at the right.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.derived import number
+from analysis.figures.style import GREY, figure, footer, interval_remark, looks
+from analysis.laboratory import Study
+
+QUANTITIES = {
+    "return": "final return",
+    "inside_share": "share inside modes",
+    "least_mode_mass_ratio": "mass ratio of the\nleast covered mode",
+}
+COLUMNS = [
+    *("env", "algorithm", "base", "quantity", "value", "low", "high", "minimum", "maximum"),
+    *("seeds", "updates", "optimiser_steps", "note"),
+]
+
+
+def data(studies: Sequence[Study], table: pd.DataFrame) -> pd.DataFrame:
+    """The table's quantities, differences left out."""
+    bases = {label: study.base(label) for study in studies for label in study.part["algorithms"]}
+    own = table[table["quantity"].isin(list(QUANTITIES))]
+    return own.assign(base=own["algorithm"].map(bases))[COLUMNS]
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """The figure of a table of `data`."""
+    panels = list(dict.fromkeys(zip(frame["env"], frame["quantity"], strict=True)))
+    labels = list(dict.fromkeys(frame["algorithm"]))
+    shown = figure(1.1 + 0.29 * len(labels))
+    axes = shown.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    look = looks(frame)
+    for axis, (env, quantity) in zip(axes, panels, strict=True):
+        own = frame[(frame["env"] == env) & (frame["quantity"] == quantity)]
+        _panel(axis, own.set_index("algorithm"), labels, look)
+        axis.set_title(f"{env.rpartition('-')[0]}", fontsize=7.5)
+        axis.set_xlabel(QUANTITIES[quantity], fontsize=7)
+    names = []
+    for label in labels:
+        spent = frame[(frame["algorithm"] == label) & (frame["quantity"] == "return")]
+        pairs = zip(spent["updates"], spent["optimiser_steps"], strict=True)
+        told = "; ".join(f"{number(u / 1e3, 1)}k / {number(s / 1e3, 1)}k" for u, s in pairs)
+        names.append(f"{look[label].name.split(', ', 1)[-1]}\n{told}")
+    axes[0].set_yticks(range(len(labels)), names, fontsize=6)
+    axes[0].invert_yaxis()
+    absent = frame[(frame["quantity"] == "return") & (frame["note"] != "")]
+    gaps = f"{len(absent)} cells lack runs or have some that diverged (the table names them)."
+    remark = "Dot: mean over seeds; thin: their range; thick: 95 % interval. "
+    remark += interval_remark(list(frame["seeds"].dropna()))
+    spent = "Under each name: updates / optimiser steps, in thousands, a task after the other."
+    footer(shown, [remark, spent, gaps if len(absent) else ""])
+    return shown
+
+
+def _panel(axis: Axes, rows: pd.DataFrame, labels: list[str], look) -> None:
+    for at, label in enumerate(labels):
+        if label not in rows.index or pd.isna(rows.loc[label, "value"]):
+            axis.text(
+                0.02,
+                at,
+                "no record",
+                fontsize=6,
+                color=GREY,
+                va="center",
+                transform=axis.get_yaxis_transform(),
+            )
+            continue
+        row, colour = rows.loc[label], look[label].colour
+        axis.plot([row["minimum"], row["maximum"]], [at, at], color=colour, linewidth=0.8)
+        axis.plot([row["low"], row["high"]], [at, at], color=colour, linewidth=2.4, alpha=0.6)
+        axis.plot(row["value"], at, "o", color=colour, markersize=4)
+    first = labels[0]
+    if first in rows.index and not pd.isna(rows.loc[first, "value"]):
+        axis.axvline(rows.loc[first, "value"], color=GREY, linewidth=0.7, linestyle=":")
+    axis.tick_params(axis="x", labelsize=6.5)

@@ -1,0 +1,178 @@
+"""Derives the tables and figures of the sampler laboratory's studies from the records at hand.
+
+    python -m analysis.laboratory --table NAME --folder results --studies STUDY ...
+
+writes NAME.csv, figures/NAME.csv and figures/NAME.svg into the folder. `analysis.<NAME>` has the
+table and `analysis.figures.<NAME>` the figure. The studies' plan.json (`analysis.plan.at_hand`)
+says what was planned; a run without a record is a gap, named in the column `note`, and nothing is
+trained for it. Same records, same bytes.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from itertools import permutations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis import statistics
+from analysis.artefacts import LABORATORY, laboratory_files
+from analysis.derived import csv_bytes
+from analysis.probes import run_probes
+from analysis.records import RecordError, Records, load_plan, read_scale
+from analysis.scores import final_scores, name_seeds
+from analysis.statistics import Interval
+
+PLANS = "results/laboratory"
+COUNTS = ("seeds", "transitions", "updates", "optimiser_steps", "censored", "comparator_censored")
+
+
+class Study(NamedTuple):
+    """A study as its plan and records at hand have it."""
+
+    name: str
+    records: Records
+    scores: pd.DataFrame
+    """One row a planned run, of `final_scores`."""
+
+    @property
+    def part(self) -> dict[str, Any]:
+        """Of the plan: environments, algorithms, seeds, transitions, variants, runs."""
+        return self.records.plan
+
+    def base(self, label: str) -> str:
+        """The algorithm that a label is a variant of."""
+        return self.part["variants"].get(label, {}).get("algorithm", label)
+
+    def cells(self) -> Iterator[tuple[str, str, pd.DataFrame]]:
+        """(environment, label, rows of `scores`), in the order of the plan."""
+        for env in self.part["environments"]:
+            for label in self.part["algorithms"]:
+                is_own = (self.scores["env"] == env) & (self.scores["algorithm"] == label)
+                yield env, label, self.scores[is_own]
+
+    def probed(self, probe: str, env: str, label: str) -> dict[int, pd.DataFrame]:
+        """Tables that a probe has left of the runs of a cell, by seed. RecordError."""
+        found = {}
+        for run in self.part["runs"]:
+            if run["env"] == env and run["algorithm"] == label:
+                record = run_probes.read(probe, run)
+                if record is not None:
+                    found[run["seed"]] = record[0]
+        return found
+
+
+def read_study(name: str) -> Study:
+    """RecordError for a plan that is not there, and for a record that is no good."""
+    plan = load_plan(name, PLANS)
+    records = read_scale(plan, name, "gap")
+    return Study(name, records, final_scores(records))
+
+
+def mean_row(values: Mapping[int, float], planned: Sequence[int], what: str = "record") -> dict:
+    """value, low, high, minimum, maximum, seeds and note of one value a seed.
+
+    Student's t over the seeds at hand, none below five; seeds that are planned and have no value
+    are named as gaps.
+    """
+    at_hand = [values[seed] for seed in planned if seed in values]
+    missing = [seed for seed in planned if seed not in values]
+    interval = statistics.t_interval(at_hand)
+    return {
+        **interval._asdict(),
+        "minimum": min(at_hand, default=math.nan),
+        "maximum": max(at_hand, default=math.nan),
+        "seeds": len(at_hand),
+        "note": f"gap: no {what} of {name_seeds(missing)}" if missing else "",
+    }
+
+
+def difference_row(own: Mapping[int, float], other: Mapping[int, float]) -> dict:
+    """value, low, high and seeds (the fewer of the two) of own less other, by Welch."""
+    found = statistics.welch(list(own.values()), list(other.values()))
+    return {
+        "value": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "seeds": min(len(own), len(other)),
+    }
+
+
+def ratio_row(own: Mapping[int, float], other: Mapping[int, float]) -> dict:
+    """value, low, high and seeds of the ratio of means, own to other, with Welch's interval on the
+    scale of logarithms; no value where a mean is not above zero."""
+    arms = [np.array(list(arm.values()), float)[:, None] for arm in (own, other)]
+    ratio = Interval(math.nan, math.nan, math.nan)
+    if all(len(arm) and arm.mean() > 0 for arm in arms):
+        ratio = statistics.restricted_mean_ratio([tuple(arms)])
+    return ratio._asdict() | {"seeds": min(map(len, arms))}
+
+
+def pair_rows(
+    quantity: str,
+    cells: Mapping[str, Mapping[int, float]],
+    notes: Mapping[str, str],
+    contrast: Callable[[Mapping, Mapping], dict],
+) -> Iterator[dict]:
+    """A row for every ordered pair of the labels of `cells`; notes of both arms together."""
+    for algorithm, comparator in permutations(cells, 2):
+        note = "; ".join(
+            f"{name}: {notes[name]}" for name in (algorithm, comparator) if notes[name]
+        )
+        pair = {"quantity": quantity, "algorithm": algorithm, "comparator": comparator}
+        yield pair | contrast(cells[algorithm], cells[comparator]) | {"note": note}
+
+
+def finals(runs: pd.DataFrame) -> dict[int, float]:
+    """Final scores of the recorded runs of a cell, by seed."""
+    recorded = runs[~runs["gap"]]
+    return dict(zip(recorded["seed"].astype(int), recorded["final"].astype(float), strict=True))
+
+
+def budget(runs: pd.DataFrame) -> dict[str, float]:
+    """transitions, updates and optimiser_steps of a cell: the most of any recorded run."""
+    recorded = runs[~runs["gap"]]
+    return {name: recorded[name].max() for name in ("transitions", "updates", "optimiser_steps")}
+
+
+def derive(table: str, studies: Sequence[Study]) -> dict[str, bytes]:
+    """Contents of the table's files by their path under the folder. RecordError."""
+    from analysis.figures.style import render
+
+    module = import_module(f"analysis.{table}")
+    figure = import_module(f"analysis.figures.{table}")
+    frame = module.table(studies)
+    shown = csv_bytes(figure.data(studies, frame))
+    counts = [name for name in COUNTS if name in frame]
+    contents = (csv_bytes(frame, counts), render(shown, figure.draw), shown)
+    return dict(zip(laboratory_files(table), contents, strict=True))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status, 2 for a record that cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.laboratory", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--table", choices=LABORATORY, required=True)
+    parser.add_argument("--studies", nargs="+", required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        files = derive(options.table, [read_study(name) for name in options.studies])
+    except RecordError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for name, content in files.items():
+        path = options.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Records of probes that look at one run each: a table, and beside it what it was measured with.
+
+`results/probes/<probe>/<study>/<env>/<label>/seed<k>.csv`, with columns of the probe's own, and
+`.json`: the run's configuration, what the probe was set to, code, versions and machine, and the
+digest of the table. They are source files, as run records are, and are never made again while they
+are there. Reading one imports neither torch nor an algorithm.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from algorithms.files import written_whole
+from algorithms.options import value_of
+from analysis.records import RecordError
+
+FOLDER = Path("results/probes")
+
+
+def path_of(probe: str, run: str) -> Path:
+    """The table of a probe of the run with this name, `<study>/<env>/<label>/seed<k>`."""
+    return FOLDER / probe / f"{run}.csv"
+
+
+def write(probe: str, run: str, document: Mapping[str, Any], table: pd.DataFrame) -> Path:
+    """Write a record, its document last. Raises `algorithms.files.NotWritten`."""
+    path = path_of(probe, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
+    whole = {**document, "table_sha256": hashlib.sha256(content).hexdigest()}
+    text = json.dumps(whole, indent=1, allow_nan=False) + "\n"
+    for file, part in ((path, content), (path.with_suffix(".json"), text.encode())):
+        with written_whole(file) as beside:
+            beside.write_bytes(part)
+    return path
+
+
+def read(
+    probe: str, planned: Mapping[str, Any], runs: str = "results/runs/"
+) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """(table, document) of a planned run (as plan.json has it), or None where there is none.
+
+    Raises RecordError for one that is half there, was edited, or is of another configuration.
+    """
+    path = path_of(probe, planned["path"].removeprefix(runs))
+    document_path = path.with_suffix(".json")
+    if not document_path.exists():
+        return None
+    try:
+        content = path.read_bytes()
+        document = json.loads(document_path.read_bytes())
+        told, configuration = document["table_sha256"], document["configuration"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RecordError(
+            document_path, f"{type(error).__name__}: {reason}; {_advice(path)}"
+        ) from None
+    if hashlib.sha256(content).hexdigest() != told:
+        raise RecordError(path, f"is not the table that its document is of; {_advice(path)}")
+    wanted = planned["configuration"]
+    for name in (*wanted, *(f"settings.{name}" for name in wanted.get("settings", {}))):
+        # A field that the record lacks counts as the present default.
+        values = value_of(configuration, name), value_of(wanted, name)
+        if name != "settings" and "absent" not in values and values[0] != values[1]:
+            told = f"{name} is {values[0]!r} in the record, {values[1]!r} in the protocol"
+            raise RecordError(path, f"stale: {told}; {_advice(path)}")
+    return pd.read_csv(io.BytesIO(content), float_precision="round_trip"), document
+
+
+def _advice(path: Path) -> str:
+    return f"delete {path} and {path.with_suffix('.json').name} to measure it again"

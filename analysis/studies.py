@@ -1,0 +1,60 @@
+"""What a plan knows of the laboratory's studies: which tables they are for, what measures them."""
+
+import os
+import re
+from functools import cached_property
+
+from analysis.artefacts import LABORATORY
+from analysis.plan_files import PROBES
+from analysis.protocol import Protocol
+from analysis.resolution import RESULTS, PlannedRun
+
+VISITS = "exploration"
+"""The table of which a study's runs are trained by the probe that counts visited states."""
+
+
+def at_hand(study: str) -> str:
+    """Where the plan of a study stands that its tables of the laboratory are derived by."""
+    return f"{RESULTS}/laboratory/{study}/plan.json"
+
+
+class Studies:
+    """The part of `analysis.plan.Plan` that is about the laboratory."""
+
+    protocol: Protocol
+
+    def runs(self, scale: str) -> list[PlannedRun]:
+        """Runs of a scale or study."""
+        raise NotImplementedError
+
+    def laboratory(self, scale: str) -> dict[str, list[str]]:
+        """Studies by the table of the laboratory that they are for, beside those of a scale."""
+        studies = {
+            table: [
+                name
+                for name, part in self.protocol.scales.items()
+                if part.like == scale and table in part.laboratory
+            ]
+            for table in LABORATORY
+        }
+        return {table: names for table, names in studies.items() if names}
+
+    @cached_property
+    def studied(self) -> list[str]:
+        """Studies that are for tables of the laboratory."""
+        return [name for name, part in self.protocol.scales.items() if part.laboratory]
+
+    def measured(self, study: str) -> list[str]:
+        """What of a study is measured by training: records of visited states, or of runs."""
+        if VISITS in self.protocol.scale(study).laboratory:
+            return [f"{PROBES}/visits/{run.name}.json" for run in self.runs(study)]
+        return [f"{run.path}/run.json" for run in self.runs(study)]
+
+    @cached_property
+    def to_visit(self) -> str:
+        """As `trainable`, for runs whose visited states have no record."""
+        files = [file for study in self.studied for file in self.measured(study)]
+        start, end = f"{PROBES}/visits/", ".json"
+        absent = (f for f in files if f.startswith(start) and not os.path.lexists(f))
+        names = (file.removeprefix(start).removesuffix(end) for file in absent)
+        return "|".join(map(re.escape, names)) or "(?!)"

@@ -1,0 +1,138 @@
+"""Probes of trained policies: proposals, exact draws from a critic, and visited states."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from algorithms import algorithm
+from algorithms.agent import Run, Spaces
+from algorithms.langevin import bounded
+from algorithms.metrics import Progress
+from algorithms.options import resolve_configuration
+from algorithms.randomness import agent_generators
+from algorithms.record import read_policy, write_policy
+from analysis.probes import policies, visits
+from analysis.probes.policies import exact_draws, propose
+from envs.bandit import MULTIMODAL
+
+CPU = torch.device("cpu")
+BANDIT = "MultimodalBandit-v0"
+
+
+def configuration(name, **more):
+    settings = {"hidden_width": 16} | ({} if name == "ppo" else {"batch_size": 16})
+    run = {"transitions": 200, "num_envs": 5, "warm_up": 50, "evaluation_episodes": 2} | more
+    return resolve_configuration(name, run.pop("env", BANDIT), 0, settings=settings, **run)
+
+
+def agent_of(configuration):
+    kind = algorithm(configuration["algorithm"])
+    settings = kind.Configuration(**configuration["settings"])
+    return kind(settings, Spaces(1, 2), Run(5, 200, 50, 1, False), CPU, agent_generators(CPU, 0))
+
+
+@pytest.mark.parametrize("name", ["lql", "nc_lql"])
+def test_value_is_what_the_chain_climbs(name):
+    agent = agent_of(configuration(name))
+    observation, action = torch.zeros(7, 1), torch.rand(7, 2) * 1.6 - 0.8
+    *_, finest = agent.critics.conditioning(observation, torch.float32)
+    climbed = agent.critics.action_gradient(action, finest)
+    if name == "lql":
+        climbed = agent.gradient(action, finest)
+    offset = 1e-2 * torch.eye(2)
+    found = torch.stack(
+        [
+            (agent.value(observation, action + e) - agent.value(observation, action - e)) / 2e-2
+            for e in offset
+        ],
+        1,
+    )
+    torch.testing.assert_close(found, climbed, rtol=0.02, atol=2e-4)
+    other = 2 if name == "lql" else 0.5  # the sum of the twins for the mean, or the reverse
+    assert not torch.allclose(found * other, climbed, rtol=0.1, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["lql", "nc_lql", "sac"])
+def test_proposals_are_independent_draws_at_each_observation(name):
+    agent = agent_of(configuration(name))
+    state = agent.generators["actions"].get_state()
+    proposed = agent.propose(torch.tensor([[0.0], [1.0], [-1.0]]), 4)
+    assert proposed.shape == (3, 4, 2) and proposed.abs().max() <= 1
+    # Not all: a chain that overshoots ends in a corner of the box, as others do.
+    assert all(len(torch.unique(own, dim=0)) > 1 for own in proposed)
+    agent.generators["actions"].set_state(state)
+    repeated = torch.tensor([0.0, 1.0, -1.0]).repeat_interleave(4)[:, None]
+    assert torch.equal(proposed.flatten(0, 1), agent.policy(repeated, explore=True))
+
+
+def bandit_value(observation, action):
+    return torch.tensor(MULTIMODAL.reward(action.numpy()), dtype=torch.float32)
+
+
+def test_draws_from_a_known_q_are_those_of_its_soft_policy():
+    generator = torch.Generator().manual_seed(0)
+    drawn = exact_draws(bandit_value, 8.0, 20_000, generator).numpy()
+    exact = MULTIMODAL.soft_policy(8.0)
+    counts = np.bincount(MULTIMODAL.nearest_mode(drawn), minlength=9) / len(drawn)
+    np.testing.assert_allclose(counts, exact.mass, atol=5 * math.sqrt(0.25 / len(drawn)))
+    wrong = exact_draws(bandit_value, 4.0, 20_000, generator).numpy()
+    counts = np.bincount(MULTIMODAL.nearest_mode(wrong), minlength=9) / len(wrong)
+    assert np.abs(counts - exact.mass).max() > 0.02
+    assert np.abs(drawn).max() <= 1
+
+
+def test_another_temperature_changes_how_a_policy_acts_and_nothing_of_its_critic(tmp_path):
+    asked = configuration("lql")
+    agent = agent_of(asked)
+    write_policy(tmp_path, agent, asked)
+    same, cold = read_policy(tmp_path, CPU), read_policy(
+        tmp_path, CPU, settings={"inverse_temperature": 300.0}
+    )  # fmt: skip
+    observation = torch.zeros(50, 1)
+    action = bounded(torch.randn(50, 2), "clip")
+    assert torch.equal(cold.value(observation, action), agent.value(observation, action))
+    drawn = [each.propose(torch.zeros(1, 1), 200)[0] for each in (same, cold)]
+    values = [agent.value(torch.zeros(200, 1), each).mean() for each in drawn]
+    assert values[1] > values[0]
+
+
+def test_proposals_of_a_policy_are_a_row_a_temperature_and_none_without_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(policies, "PROPOSALS", 50)
+    monkeypatch.setattr(policies, "BATCHES", 2)
+    monkeypatch.setattr(policies, "GRID", 64)
+    asked = configuration("lql")
+    write_policy(tmp_path, agent_of(asked), asked)
+    with torch.no_grad():
+        table = propose(tmp_path, asked)
+        again = propose(tmp_path, asked)
+    assert table.equals(again)
+    assert table["factor"].tolist() == list(policies.FACTORS)
+    assert (table["best_of_uniform_value"] > table["uniform_value"]).all()
+    warm, cold = table["exact_distance"].iloc[0], table["exact_distance"].iloc[-1]
+    assert warm == pytest.approx(1.0426, abs=0.1)  # of uniform points in the box: 0.5214 times 2
+    assert cold < warm
+    assert propose(tmp_path, configuration("ppo")) is None
+    assert propose(tmp_path, configuration("lql", env="Point-v0")) is None
+
+
+def test_counting_visits_leaves_the_run_as_it_is():
+    from algorithms.loop import Training
+
+    asked = configuration("ppo", env="Point-v0", transitions=400, evaluate_every=200)
+    bare = Training(asked, CPU, False)
+    bare.run(lambda state: None, math.inf, Progress(400, 0, ""))
+    watched = Training(asked, CPU, False)
+    seen = watched.environment = visits.Watched(watched.environment)
+    watched.run(lambda state: None, math.inf, Progress(400, 0, ""))
+    assert watched.evaluations == bare.evaluations and len(bare.evaluations) == 6
+    visited = np.concatenate(seen.visited)
+    assert visited.shape == (400, 1) and len(np.unique(visited)) > 50
+    table, ended = visits.measure(asked, "cpu", False)
+    assert ended == {"status": "complete", "transitions": 400, "updates": bare.agent.updates}
+    mean, deviation = visits.random_spread("Point-v0")
+    states = (visited - mean) / deviation
+    last = table[(table["transitions"] == 400) & (table["width"] == 0.5)].iloc[0]
+    assert last["cells"] == visits.visited_cells(states, 0.5) > 3
+    assert last["cells_after_warm_up"] == last["cells"]  # PPO has no warm-up

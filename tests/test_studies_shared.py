@@ -1,0 +1,135 @@
+"""What all tables of the laboratory share: gaps, records of probes, the protocol, the claims."""
+
+import json
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted import curve
+from studied import MULTI, ROOT, SEEDS, elsewhere, leave, samples, study
+
+from analysis import bandit, laboratory
+from analysis.artefacts import LABORATORY
+from analysis.declarations import declarations, read_claims
+from analysis.laboratory import derive, difference_row, mean_row, ratio_row, read_study
+from analysis.plan import Plan, PlanError
+from analysis.plan_files import probe_digests
+from analysis.records import RecordError
+
+__all__ = ["elsewhere"]  # a fixture that every test here uses
+
+
+# What all share ----------------------------------------------------------------------------------
+
+
+def test_rows_without_five_seeds_have_no_interval():
+    few = mean_row({0: 1.0, 1: 3.0}, [0, 1, 2])
+    assert few["value"] == 2 and np.isnan(few["low"]) and few["note"] == "gap: no record of seed 2"
+    many = {seed: float(seed) for seed in SEEDS}
+    assert mean_row(many, SEEDS)["low"] < 2 and mean_row(many, SEEDS)["note"] == ""
+    assert difference_row(many, {0: 1.0})["seeds"] == 1
+    assert np.isnan(ratio_row(many, {})["value"])
+    assert ratio_row({s: 2.0 + s for s in SEEDS}, {s: 1.0 + s for s in SEEDS})["low"] < 4 / 3
+
+
+def test_a_record_of_a_probe_that_was_edited_or_is_of_another_run_is_refused():
+    read = study({(MULTI, "lql", 0): curve(1)})
+    path = leave("samples", "study", MULTI, "lql", 0, samples([[0.6, 0.6]]))
+    assert read().probed("samples", MULTI, "lql")[0].shape == (1, 2)
+    path.write_text(path.read_text().replace("0.6", "0.5"))
+    with pytest.raises(RecordError, match="not the table that its document is of; delete"):
+        read().probed("samples", MULTI, "lql")
+    leave("samples", "study", MULTI, "lql", 0, samples([[0.6, 0.6]]), transitions=5)
+    with pytest.raises(RecordError, match="transitions is 5 in the record, 10000 in the protocol"):
+        read().probed("samples", MULTI, "lql")
+
+
+def test_a_new_record_of_a_probe_makes_the_plan_new():
+    leave("samples", "study", MULTI, "lql", 0, samples([[0.6, 0.6]]))
+    before = probe_digests("study")
+    leave("samples", "study", MULTI, "lql", 0, samples([[0.6, 0.5]]))
+    after = probe_digests("study")
+    assert len(before) == 2 and before.keys() == after.keys() and before != after
+    assert probe_digests("stud") == {}
+
+
+@pytest.mark.parametrize("table", ["bandit", "sensitivity", "ablation", "exploration", "proposals"])
+def test_every_table_and_figure_is_had_without_a_record(table):
+    name = {"proposals": "bandit"}.get(table, table)
+    plan = Plan(protocol_file=ROOT / "config/protocol.yaml", is_main_process=False)
+    document = plan.document(name, {})
+    target = Path(laboratory.PLANS, name, "plan.json")
+    target.parent.mkdir(parents=True)
+    target.write_text(json.dumps(document) + "\n")
+    files = derive(table, [read_study(name)])
+    assert files == derive(table, [read_study(name)])  # the same bytes
+    assert set(files) == {f"{table}.csv", f"figures/{table}.svg", f"figures/{table}.csv"}
+    frame = pd.read_csv(BytesIO(files[f"{table}.csv"]), keep_default_na=False, dtype=str)
+    own = frame[~frame.get("algorithm", "").isin([bandit.EXACT, bandit.UNIFORM])]
+    assert set(own["value"]) == {""} and own["note"].str.contains("gap").all()
+    # Every claim finds its rows, one a cell: without a record it is not tested, and says why.
+    claims = read_claims(ROOT / "paper/claims.yaml")
+    selected = [
+        test
+        for claim in declarations(claims, "desk", 1)
+        for test in claim.tests
+        if test["evidence"] == f"{table}.csv"
+    ]
+    assert selected and set(claims["evidence"][f"{table}.csv"]["columns"]) <= set(frame)
+    for test in selected:
+        rows = frame
+        for column, wanted in test["where"].items():
+            rows = rows[rows[column] == wanted]
+        assert len(rows) == len(rows.drop_duplicates(test["per"])) > 0, test["where"]
+
+
+def test_deriving_imports_neither_torch_nor_an_algorithm():
+    code = (
+        "import sys, analysis.laboratory\n"
+        "for n in ('bandit', 'sensitivity', 'ablation', 'exploration', 'proposals'):\n"
+        "    __import__(f'analysis.{n}'); __import__(f'analysis.figures.{n}')\n"
+        "print([n for n in sys.modules if n == 'torch' or n.startswith('algorithms.')])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "torch" not in found.stdout and "nc_lql" not in found.stdout, found.stdout + found.stderr
+
+
+# The protocol ------------------------------------------------------------------------------------
+
+
+def _resolved(overrides):
+    plan = Plan(overrides, ROOT / "config/protocol.yaml", is_main_process=False)
+    runs = plan.resolve("study")["runs"]
+    return {name.split("/")[2]: run["configuration"]["settings"] for name, run in runs.items()}
+
+
+def test_a_factor_is_of_the_value_that_the_knob_would_have_otherwise():
+    grid = {"algorithm": "lql", "knob": "step", "factors": {"step_size": [0.25, 4]}}
+    part = {"like": "smoke", "environments": ["Point-v0"], "seeds": [0], "grids": [grid]}
+    found = _resolved({"studies": {"study": part}})
+    assert list(found) == ["lql_step_x0.25", "lql_step_x4"]
+    assert [s["step_size"] for s in found.values()] == [0.0025, 0.04]  # of the default
+    part["settings_of"] = {"lql": {"step_size": 0.1}, "sac": {"learning_rate": 1.0}}
+    found = _resolved({"studies": {"study": part}})
+    assert [s["step_size"] for s in found.values()] == [0.025, 0.4]  # of the study's
+    part["grids"] = [grid | {"settings": {"step_size": [1.0]}}]
+    found = _resolved({"studies": {"study": part}})
+    assert [s["step_size"] for s in found.values()] == [0.25, 4.0]  # of the grid's own
+    part["grids"] = [grid | {"factors": {"boundary": [2]}}]
+    with pytest.raises(PlanError, match="a factor on boundary, which is no number"):
+        _resolved({"studies": {"study": part}})
+
+
+def test_every_scale_with_studies_has_every_table_and_all_of_the_workflow_knows_them():
+    plan = Plan(protocol_file=ROOT / "config/protocol.yaml", is_main_process=False)
+    for scale in ("desk", "smoke"):
+        assert tuple(plan.laboratory(scale)) == LABORATORY
+        files = plan.artefacts(scale)
+        assert {f"{plan.folder(scale)}/{table}.csv" for table in LABORATORY} <= set(files)
+    assert plan.laboratory("paper") == {} and plan.laboratory("bandit") == {}
+    assert "nc_lql_unconditioned" in [e.label for e in plan.protocol.scale("paper").entries]
+    assert "nc_lql_unconditioned" not in [e.label for e in plan.protocol.scale("desk").entries]
