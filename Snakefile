@@ -45,3 +45,4 @@ for scale in PLAN.scales:
 include: "rules/train.smk"
 include: "rules/derive.smk"
 include: "rules/audit.smk"
+include: "rules/samplers.smk"
