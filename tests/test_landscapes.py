@@ -31,11 +31,10 @@ def test_gradient_is_that_of_the_log_density(name, dimension):
     torch.testing.assert_close(scene.gradient(action.detach()), expected)
 
 
-@pytest.mark.parametrize("scale", [0.125, 1.0, 8.0])
-@pytest.mark.parametrize("dimension", [1, 2])
+@pytest.mark.parametrize(("dimension", "scale"), [(1, 8.0), (2, 1.0), (2, 0.125)])
 @pytest.mark.parametrize("name", ["quadratic", "mixture", "ring", "rugged"])
 def test_draws_are_of_the_density_on_the_box(name, dimension, scale):
-    scene, count = landscape(name, dimension), 40_000
+    scene, count = landscape(name, dimension), 20_000
     cells = distances.cell_probabilities(scene, scale)
     draws = drawn(scene, count, scale).numpy()
     assert np.abs(draws).max() <= 1
@@ -53,12 +52,10 @@ def test_draws_are_of_the_density_on_the_box(name, dimension, scale):
 
 
 @pytest.mark.parametrize("dimension", [1, 6, 200])
-@pytest.mark.parametrize("name", LANDSCAPES)
+@pytest.mark.parametrize("name", ["mixture", "unequal_widths", "ring"])
 def test_expected_divergence_of_the_score_is_its_negative_square(name, dimension):
     """E[|grad U|^2] = -E[laplacian U] for a law that vanishes at the box's faces, in any dimension:
-    the draws are of this density and not of a neighbour's. `quadratic` is cut off by the box."""
-    if name == "quadratic":
-        pytest.skip("its density does not vanish at the faces")
+    the draws are of this density and not of a neighbour's. The box cuts the others off."""
     scene, count = landscape(name, dimension), 4000
     action = drawn(scene, count)
     direction = torch.from_numpy(rng(1).choice([-1.0, 1.0], (count, dimension)))
@@ -110,8 +107,9 @@ def test_closed_forms_are_what_quadrature_finds(line, kind):
 )
 def test_smoothing_is_what_noise_on_the_action_does(name, dimension, kind):
     """Against averages over drawn noise: of the gradient, or of it weighted by exp(U)."""
-    scene, sigma, count = landscape(name, dimension, 0.5), 0.05, 60_000
+    scene, sigma, count = landscape(name, dimension, 0.5), 0.05, 30_000
     action = drawn(scene, 2, seed=3)
+    action[:, 0] *= 0.2  # near the split: a mode's own quadratic has the same slope under noise
     z = torch.from_numpy(rng(4).standard_normal((count, 1, dimension)))
     at = action + sigma * z
     gradient, weight = scene.gradient(at), torch.full((count, 2, 1), 1 / count).double()
@@ -124,7 +122,7 @@ def test_smoothing_is_what_noise_on_the_action_does(name, dimension, kind):
         return ((of(action) - expected).abs() / error).max()
 
     assert deviations(scene.smoothed(sigma, kind)) < 4.5
-    assert deviations(scene.smoothed(1.5 * sigma, kind)) > 10 or name == "quadratic"
+    assert deviations(scene.smoothed(1.5 * sigma, kind)) > 10
     other = scene.smoothed(sigma, "soft" if kind == "mean" else "mean")
     assert deviations(other) > 10
 

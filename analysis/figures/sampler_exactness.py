@@ -102,8 +102,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         [
             "Total variation to quadrature above that of as many exact draws. st.: held until "
             "stationary; hollow: it did not become so. "
-            f"Second row: at {_first(dimension_rows)} gradient evaluations; energy distance to "
-            "that of exact draws where there are no modes. Third row: at "
+            f"Second row: at {_first(dimension_rows)} gradient evaluations; of landscapes "
+            "without modes the energy distance, to that of exact draws. Third row: at "
             f"{_first(study_rows)}.",
             f"Bars: 95 %, {int(frame['repeats'].min())} repeats of independent chains. Each "
             "sampler at the best of six step sizes.",
@@ -138,7 +138,8 @@ def _budgets(axis: Axes, rows: pd.DataFrame, samplers: Sequence[str]) -> None:
             look = line(sampler) | {"linestyle": ""}
             face = look["color"] if is_stationary else "white"
             axis.plot([len(known) + shift], held["value"], markerfacecolor=face, **look)
-    labels = [f"{n:,}" if n < 10_000 else "10⁴" for n in known]
+    powers = {100: "10²", 1000: "10³", 10_000: "10⁴"}
+    labels = [powers.get(n, str(n)) for n in known]
     axis.set_xticks(range(len(known) + 1), [*labels, "st."])
     axis.axhline(0, color=GREY, linewidth=0.7)
     axis.set_ylim(top=1.0)
@@ -152,15 +153,17 @@ def _dimensions(axis: Axes, rows: pd.DataFrame, samplers: Sequence[str]) -> None
         x = chosen["dimension"].to_numpy() * 1.05 ** (rank - len(samplers) / 2)
         _bars(axis, x, chosen, sampler)
     sizes = sorted(int(size) for size in rows["dimension"].unique())
-    axis.set_xticks(sizes, [str(size) if size != 50 else "" for size in sizes])
+    # There is no room for all of seven.
+    shown = sizes[:1] + sizes[-1:] + [size for size in sizes if size in (6, 17, 50)]
+    axis.set_xticks(sizes, [str(size) if size in shown else "" for size in sizes])
     axis.xaxis.set_minor_locator(NullLocator())
     if ENERGY in set(rows["quantity"]):
         axis.set_yscale("log")
         axis.axhline(1, color=GREY, linewidth=0.7)
-        axis.set_title("energy distance, to floor", fontsize=6.5, fontweight="normal")
+        axis.set_title("energy distance", fontsize=6.5, fontweight="normal")
     else:
         axis.axhline(0, color=GREY, linewidth=0.7)
-        axis.set_title("error of the mode weight", fontsize=6.5, fontweight="normal")
+        axis.set_title("mode-weight error", fontsize=6.5, fontweight="normal")
     axis.set_xlabel("action dimensions", fontsize=6.5)
 
 
