@@ -16,10 +16,9 @@ from algorithms.nc_lql import Configuration
 from analysis import exactness, mixing, sampler_records
 from analysis.figures import mixing as mixing_figure
 from analysis.figures import sampler_exactness
-from analysis.probes import critics, distances, quantities
+from analysis.probes import critics, quantities
 from analysis.probes import exactness as exactness_probe
 from analysis.probes import mixing as mixing_probe
-from analysis.probes.crossing import evaluations_to
 from analysis.probes.laboratory import Place
 from analysis.probes.landscapes import Separable, landscape
 from analysis.probes.lines import Quadratic
@@ -141,41 +140,7 @@ def test_previous_starts_where_the_mirror_image_was_preferred():
     assert (starts[0, :, 0] > 0).double().mean().item() == pytest.approx(0.2, abs=0.02)
 
 
-# Distances --------------------------------------------------------------------------------------
-
-
-def test_total_variation_counts_what_lies_outside_of_the_box():
-    cells = np.full(40, 1 / 40)
-    inside = (np.arange(40) + 0.5) / 20 - 1
-    assert distances.total_variation(inside[:, None], cells) == pytest.approx(0)
-    assert distances.total_variation(inside[:, None] + 1.0, cells) == pytest.approx(0.5)
-    assert distances.total_variation(inside[:, None] + 9.0, cells) == pytest.approx(1)
-
-
-def test_energy_and_sliced_distances_of_a_shift():
-    """In one dimension both are known: of two points a apart, 2 a and a."""
-    x, y = torch.zeros(5, 1), torch.full((5, 1), 0.7)
-    assert distances.energy_distance(x, y) == pytest.approx(1.4)
-    assert distances.energy_distance(x, x) == 0
-    torch_generator = torch.Generator().manual_seed(0)
-    assert distances.sliced_wasserstein(x, y, torch_generator) == pytest.approx(0.7)
-    # In d dimensions a direction sees 1 / sqrt(d) of a shift, on average of squares.
-    far = torch.zeros(5, 400)
-    far[:, 0] = 20
-    found = distances.sliced_wasserstein(torch.zeros(5, 400), far, torch_generator)
-    assert found == pytest.approx(1, rel=0.4)
-
-
-def test_split_r_hat_sees_chains_apart_in_place_in_width_and_in_time():
-    rng = np.random.default_rng(0)
-    mixed = rng.standard_normal((16, 200))
-    assert distances.split_r_hat(mixed) < 1.01
-    apart, wide, drifting = mixed.copy(), mixed.copy(), mixed + np.linspace(0, 2, 200)
-    apart[::2] += 1
-    wide[::2] *= 3
-    for wrong in (apart, wide, drifting):
-        assert distances.split_r_hat(wrong) > 1.05
-    assert distances.split_r_hat(np.repeat([[0.0], [1.0]], 50, axis=1)) > 10
+# Stationarity -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["plain", "annealed_soft"])
@@ -191,25 +156,6 @@ def test_stationarity_is_only_called_where_chains_forget_their_start(name):
         for cell, sampler in zip((unimodal, two_modes), targets, strict=True)
     )
     assert two > 1.05 and one < two
-
-
-# Crossing ---------------------------------------------------------------------------------------
-
-BUDGETS = [10, 20, 40, 80, 160]
-
-
-def test_crossing_is_interpolated_in_the_logarithm_of_evaluations():
-    # Means of three neighbours: 0.35, 0.3, 0.2, 0.1, 0.05.
-    errors = [0.4, 0.3, 0.2, 0.1, 0.0]
-    assert evaluations_to(errors, BUDGETS, 0.15) == pytest.approx(40 * 2**0.5)
-    assert evaluations_to([-e for e in errors], BUDGETS, 0.15) == pytest.approx(40 * 2**0.5)
-    assert evaluations_to([0.0] * 5, BUDGETS, 0.15) == 10
-    assert evaluations_to([0.4] * 5, BUDGETS, 0.15) is None
-
-
-def test_passing_through_is_not_getting_there():
-    """A sampler on its way from one wrong law to another has the right weight once."""
-    assert evaluations_to([-0.4, -0.2, 0.0, 0.2, 0.4], BUDGETS, 0.15) is None
 
 
 # From a record to the tables --------------------------------------------------------------------
