@@ -19,6 +19,7 @@ and the others regress on the mean of the twins at the clean action, before the 
 What (1) samples: with the division, the drift has length epsilon w / 2 whatever Q is, so Q and 8 Q
 give the same actions and the law is not exp(Q / tau) for any tau. Without it (the digest's form,
 `gradient='plain'`) the temperature is tau = 1 / (2 w) in scaled reward, since the twins are summed.
+How far either is from exp(Q / tau) where that is known: `analysis/probes/exactness.py`.
 Equations (1) to (4) are the authors' code; `paper/differences.md` says where the digest parts.
 """
 

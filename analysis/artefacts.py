@@ -29,6 +29,8 @@ def _with_figures(table: str, *figures: str) -> tuple[str, ...]:
 
 PROBED = {
     "throughput": _with_figures("throughput.csv", "throughput"),
+    "exactness": _with_figures("sampler_exactness.csv", "sampler_exactness"),
+    "mixing": _with_figures("mixing.csv", "mixing"),
     "costs": _with_figures("compute.csv", "cost_of_steps", "cost_growth", "memory_parts"),
 }
 """By the folder of a probe's records: what is derived from them, of no scale."""

@@ -327,6 +327,8 @@ class Plan(Studies):
             "analysis/*.py",
             "analysis/figures/*.py",
             "analysis/probes/run_probes.py",
+            "analysis/probes/quantities.py",
+            "analysis/probes/crossing.py",
             "envs/bandit.py",
             "paper/*.csv",
             "results/probes/*/*.csv",
