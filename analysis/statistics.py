@@ -166,8 +166,10 @@ def standard_error(interval: Interval, degrees_of_freedom: float) -> float:
 
 def p_value_at(level: float, interval: Interval, degrees_of_freedom: float) -> float:
     """Two-sided, of the true value being `level`: the test of which Student's interval holds what
-    it does not reject at 5 %. NaN without an interval."""
+    it does not reject at 5 %. NaN without an interval; 0 or 1 for one without a width."""
     error = standard_error(interval, degrees_of_freedom)
+    if error == 0:  # replicates that agree, as where none of them finds a mode
+        return float(interval.value == level)
     if not error > 0:
         return NAN
     return float(2 * stats.t.sf(abs(interval.value - level) / error, degrees_of_freedom))

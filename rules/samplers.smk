@@ -110,9 +110,9 @@ for probe, table in SAMPLER_TABLES.items():
             f"build/probes/{probe}/smoke.csv",
             f"build/probes/{probe}/smoke.json",
         output:
-            f"{SAMPLERS_SMOKE}/{table}.csv",
-            f"{SAMPLERS_SMOKE}/figures/{table}.svg",
             f"{SAMPLERS_SMOKE}/figures/{table}.csv",
+            table=f"{SAMPLERS_SMOKE}/{table}.csv",
+            figure=f"{SAMPLERS_SMOKE}/figures/{table}.svg",
         log:
             f"logs/probes/{probe}_derived_smoke.log",
         params:
@@ -121,6 +121,6 @@ for probe, table in SAMPLER_TABLES.items():
             sources=PLAN.sources_digest,
         shell:
             "(python -m analysis.{params.probe} --records build/probes/{params.probe}"
-            " --output {output[0]}"
+            " --output {output.table}"
             " && python -m analysis.figures.{params.table} --records build/probes/{params.probe}"
-            " --output {output[1]}) >{log} 2>&1"
+            " --output {output.figure}) >{log} 2>&1"

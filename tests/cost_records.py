@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from analysis.probes import cost_subjects
 from analysis.probes import samples as records
 from analysis.probes.samples import MemorySample, Sample
 
@@ -142,3 +143,9 @@ def plant_costs(
         named = {row.case for row in rows}
         about = {case: cases[case][0] for case in cases if case in named}
         records.write(folder / name, document | {"cases": about}, rows)
+
+
+def small(name: str, **settings) -> cost_subjects.Subject:
+    """An agent of width 16 as it is measured, uncompiled."""
+    variation = cost_subjects.Variation(name, "base", settings | {"hidden_width": 16})
+    return cost_subjects.Subject(variation, CPU, compile=False)

@@ -327,3 +327,11 @@ def test_scores_that_rliable_would_take_silently_are_refused():
 def test_four_environments_and_five_seeds_enter_a_verdict():
     assert statistics.enters_verdict(5, 4)
     assert not statistics.enters_verdict(4, 4) and not statistics.enters_verdict(5, 3)
+
+
+def test_replicates_that_agree_are_decided():
+    """As where no seed finds a mode: an interval without a width holds one value, its own."""
+    none_found = statistics.Interval(0.0, 0.0, 0.0)
+    assert statistics.p_value_at(0.5, none_found, 4) == 0
+    assert statistics.p_value_at(0.0, none_found, 4) == 1
+    assert np.isnan(statistics.p_value_at(0.5, statistics.Interval(0.0, np.nan, np.nan), 4))
