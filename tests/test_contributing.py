@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -61,7 +62,7 @@ def blocks(language: str) -> list[str]:
 
 
 EXAMPLE, LINE = blocks("python")
-MINE, VARIANT = blocks("yaml")
+MINE, VARIANT, KNOB = blocks("yaml")
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
 
 
@@ -110,10 +111,7 @@ class Mistake(NamedTuple):
 LAST = "    def networks(self)"
 MISTAKES = {
     "no networks": Mistake(
-        "    def networks(self)",
-        "    def nets(self)",
-        is_an_agent,
-        r"does not write \['networks'\]",
+        LAST, "    def nets(self)", is_an_agent, r"does not write \['networks'\]"
     ),
     "field without source": Mistake(
         'Rounds of a search. Source: QT-Opt."""',
@@ -327,6 +325,21 @@ def test_the_document_leads_to_a_row_in_table_1(tmp_path):
     words = command("snakemake --cores 2 results/smoke")
     copy.run(*words, "small.yaml")
     check_table(copy, words[3], small)
+    # A study turns its knob, for each of three seeds.
+    plan = [
+        sys.executable,
+        "-m",
+        "analysis.plan",
+        "--scale",
+        "sensitivity",
+        "--output",
+        "plan.json",
+    ]
+    copy.run(*plan, "--overrides", json.dumps(yaml.safe_load(KNOB)))
+    runs = json.loads((tmp_path / "plan.json").read_text())["scales"]["sensitivity"]["runs"]
+    own = [run["configuration"]["settings"] for run in runs if "cem_ql" in run["algorithm"]]
+    turned = [settings["exploration_deviation"] for settings in own]
+    assert turned == [0.2 * factor for factor in (0.0625, 0.25, 4, 16) for _ in range(3)]
 
 
 @pytest.mark.long
