@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from algorithms.files import written_whole
-from analysis.probes.samples import ProbeRecordError, machine_name
+from analysis.probes.samples import ProbeRecordError, machine_name, read_whole
 
 Case = dict[str, Any]
 
@@ -81,15 +81,7 @@ def _cell(value: float | None) -> str:
 
 def read(path: Path) -> QuantityRecord:
     """One record by its CSV. Raises ProbeRecordError for one that is half there or was edited."""
-    try:
-        content = path.read_bytes()
-        document = json.loads(path.with_suffix(".json").read_bytes())
-    except OSError as error:
-        raise ProbeRecordError(f"{error.filename}: {error.strerror}") from None
-    except ValueError as error:
-        raise ProbeRecordError(f"{path.with_suffix('.json')}: no JSON: {error}") from None
-    if document.get("rows_sha256") != hashlib.sha256(content).hexdigest():
-        raise ProbeRecordError(f"{path}: its rows are not those that its document was made of")
+    content, document = read_whole(path, "rows")
     table = pd.read_csv(io.BytesIO(content), float_precision="round_trip")
     cases = pd.DataFrame(document["cases"])
     if not set(table["case"]) <= set(cases.index):

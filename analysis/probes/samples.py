@@ -148,8 +148,9 @@ def usable(folder: Path, results: Path, command: str) -> list[ProbeRecord]:
     return found
 
 
-def read(path: Path) -> ProbeRecord:
-    """One record by its CSV. Raises ProbeRecordError for one that is half there or was edited."""
+def read_whole(path: Path, what: str) -> tuple[bytes, dict[str, Any]]:
+    """(the CSV, its document) of a record of `what`, whose digest the document has. Raises
+    ProbeRecordError for one that is half there or was edited."""
     try:
         content = path.read_bytes()
         document = json.loads(path.with_suffix(".json").read_bytes())
@@ -157,8 +158,14 @@ def read(path: Path) -> ProbeRecord:
         raise ProbeRecordError(f"{error.filename}: {error.strerror}") from None
     except ValueError as error:
         raise ProbeRecordError(f"{path.with_suffix('.json')}: no JSON: {error}") from None
-    if document.get("samples_sha256") != hashlib.sha256(content).hexdigest():
-        raise ProbeRecordError(f"{path}: its samples are not those that its document was made of")
+    if document.get(f"{what}_sha256") != hashlib.sha256(content).hexdigest():
+        raise ProbeRecordError(f"{path}: its {what} are not those that its document was made of")
+    return content, document
+
+
+def read(path: Path) -> ProbeRecord:
+    """One record by its CSV. Raises ProbeRecordError for one that is half there or was edited."""
+    content, document = read_whole(path, "samples")
     samples = pd.read_csv(io.BytesIO(content), float_precision="round_trip")
     columns = tuple(samples)
     if columns not in (COLUMNS, COLUMNS[:-1], MEMORY_COLUMNS):
