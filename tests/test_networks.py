@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from algorithms import networks
 from algorithms.device import generator_on
 from algorithms.networks import (
+    POWER_OF_TWO,
     Critics,
     Mish,
+    exponential,
     mish_with_derivative,
     polyak_update,
     truncated_normal_,
@@ -54,6 +57,19 @@ def test_mish_and_its_derivative(compiling, monkeypatch):
     parameter = x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(Mish.apply(parameter).sum(), parameter)
     torch.testing.assert_close(gradient, slope.float(), atol=1e-6, rtol=1e-6)
+
+
+def test_the_fast_exponential_is_one_up_to_four_millionths(monkeypatch):
+    x = torch.linspace(-80, 20, 1_000_001)
+
+    def largest_error():
+        return (exponential(x).double() / x.double().exp() - 1).abs().max()
+
+    assert largest_error() < 4e-6
+    assert exponential(torch.tensor(float("nan"))).isnan()
+    shorter = (*POWER_OF_TWO[:4], 0.00967554, 0.0)
+    monkeypatch.setattr(networks, "POWER_OF_TWO", shorter)
+    assert largest_error() > 3e-5
 
 
 def test_initial_weights_are_cut_off_at_two_deviations():
