@@ -12,19 +12,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import typst
 
 from analysis.artefacts import paper_of
-from analysis.captions import pictures
+from analysis.captions import Picture, pictures
 from analysis.declarations import read_claims
 from analysis.records import RecordError, load_plan
 
 SOURCE = Path("paper/paper.typ")
+DRAWN = ("value", "first", "second")
+"""Columns of figures that a study's gap leaves empty."""
 
 
 def build(folder: Path) -> bytes:
-    """The PDF on the results in `folder`. RecordError for a results file that lacks or has changed,
-    with what the text wanted of it."""
+    """The PDF on the results in `folder`; figures that no record fills are left out.
+
+    RecordError for a results file that lacks or has changed, with what the text wanted of it.
+    """
     files = sorted(file.name for file in folder.glob("*.csv"))
     inputs = {
         "folder": f"/{folder.as_posix()}",
@@ -37,6 +42,7 @@ def build(folder: Path) -> bytes:
                     "caption": picture.caption.text,
                 }
                 for picture in pictures(folder)
+                if shows_a_record(picture)
             ]
         ),
         "topics": json.dumps(read_claims()["topics"]),
@@ -48,6 +54,17 @@ def build(folder: Path) -> bytes:
     except typst.TypstError as error:
         where = " ".join(str(error.diagnostic).split())
         raise RecordError(SOURCE, f"{error.message} ({where[:400]})") from None
+
+
+def shows_a_record(picture: Picture) -> bool:
+    """Whether any of what the figure draws was measured, by the CSV beside it: without a record a
+    study's figure is a frame around its gaps."""
+    source = picture.file.with_suffix(".csv")
+    if not source.exists():
+        return True
+    table = pd.read_csv(source)
+    drawn = [column for column in DRAWN if column in table]
+    return not drawn or bool(table[drawn].notna().any(axis=None))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -114,6 +114,17 @@ def test_a_figure_is_in_vector_form(folder):
     assert set(kinds) <= {"/Form"}
 
 
+def test_a_figure_of_gaps_alone_is_left_out(folder):
+    furnished(five_seeds())
+    svg = '<svg width="70" height="40" xmlns="http://www.w3.org/2000/svg"></svg>'
+    Path("results/figures/ablation.svg").write_text(svg)
+    caption = " ".join((ROOT / "paper/captions/robustness/ablation.rst").read_text().split())[:40]
+    for value, is_shown in (("", False), ("12.5", True)):
+        rows = f"algorithm,value,note\nnc_lql,{value},\nlql,,no record\n"
+        Path("results/figures/ablation.csv").write_text(rows)
+        assert (caption in text()) == is_shown
+
+
 def test_the_program_writes_the_same_bytes_and_refuses_what_changed(folder, capsys):
     furnished(five_seeds())
     written = []
