@@ -16,6 +16,7 @@ import pandas as pd
 import typst
 
 from analysis.artefacts import paper_of
+from analysis.bandit import EXACT
 from analysis.captions import Picture, pictures
 from analysis.declarations import read_claims
 from analysis.records import RecordError, load_plan
@@ -58,11 +59,13 @@ def build(folder: Path) -> bytes:
 
 def shows_a_record(picture: Picture) -> bool:
     """Whether any of what the figure draws was measured, by the CSV beside it: without a record a
-    study's figure is a frame around its gaps."""
+    study's figure is a frame around its gaps, or around what can be drawn without one."""
     source = picture.file.with_suffix(".csv")
     if not source.exists():
         return True
     table = pd.read_csv(source)
+    if "algorithm" in table:
+        table = table[table["algorithm"] != EXACT]
     drawn = [column for column in DRAWN if column in table]
     return not drawn or bool(table[drawn].notna().any(axis=None))
 
