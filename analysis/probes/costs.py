@@ -33,10 +33,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from algorithms import ALGORITHMS
 from algorithms.files import NotWritten
-from algorithms.train import prepare_process
 from analysis.probes import samples as records
+from analysis.probes.command import parser_of, prepared_device, shown
 from analysis.probes.samples import MemorySample, Sample
 
 FOLDER = Path("results/probes")
@@ -171,48 +170,28 @@ def _children_seconds() -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.probes.costs",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="few sizes, once, in build/")
-    parser.add_argument(
-        "--algorithms", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS)
-    )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser = parser_of("costs", __doc__, PARTS, FOLDER, quick="few sizes, once, in build/")
     parser.add_argument("--processes", type=int, help=f"repeats (default: {PROCESSES}; quick: 1)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--compile",
         action=argparse.BooleanOptionalAction,
         help="compile hot code (default: unless --quick)",
     )
-    parser.add_argument("--output", type=Path, help=f"folder (default: {FOLDER})")
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     if options.compile is None:
         options.compile = not options.quick
     if options.processes is None:
         options.processes = 1 if options.quick else PROCESSES
-    prepare_process([])
-    import torch
-
-    from algorithms.device import resolve_device
-
-    torch.set_num_threads(1)
-    try:
-        device = resolve_device(options.device)
-    except ValueError as error:
-        print(error, file=sys.stderr)
+    device = prepared_device(options.device)
+    if device is None:
         return 2
     probe = Probe(options, str(device))
     try:
         probe.run()
-        shown = ["DIR" if Path(argument).is_absolute() else argument for argument in arguments]
         document = {
             "probe": "costs",
-            **records.conditions(["python", "-m", "analysis.probes.costs", *shown], device),
+            **records.conditions(shown("costs", arguments), device),
             "is_quick": options.quick,
             "algorithms": options.algorithms,
             "repeats": options.processes,

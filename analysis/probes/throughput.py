@@ -20,17 +20,15 @@ are of and were measured on: a record, from which `python -m analysis.throughput
 figure. --quick takes few samples, to see that it works, and leaves them in build/.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from algorithms import ALGORITHMS
 from algorithms.files import NotWritten
-from algorithms.train import prepare_process
 from analysis.probes import samples as records
+from analysis.probes.command import parser_of, prepared_device, shown
 
 FOLDER = Path("results/probes/throughput")
 QUICK_FOLDER = Path("build/probes/throughput")
@@ -164,30 +162,11 @@ PARTS = ("updates", "compilation", "loop", "training", "growth")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.probes.throughput",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="few samples, in build/")
-    parser.add_argument(
-        "--algorithms", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS)
-    )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--output", type=Path, help=f"folder (default: {FOLDER})")
+    parser = parser_of("throughput", __doc__, PARTS, FOLDER, quick="few samples, in build/")
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
-    prepare_process([])
-    import torch
-
-    from algorithms.device import resolve_device
-
-    torch.set_num_threads(1)
-    try:
-        device = resolve_device(options.device)
-    except ValueError as error:
-        print(error, file=sys.stderr)
+    device = prepared_device(options.device)
+    if device is None:
         return 2
     probe, seconds = Probe(options.algorithms, device, options.quick), {}
     for part in options.parts:
@@ -195,10 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         getattr(probe, part)()
         seconds[part] = round(time.perf_counter() - began, 1)
         print(f"{part}: {seconds[part]} s", flush=True)
-    command = ["python", "-m", "analysis.probes.throughput", *map(_without_folder, arguments)]
     document = {
         "probe": "throughput",
-        **records.conditions(command, device),
+        **records.conditions(shown("throughput", arguments), device),
         "is_quick": options.quick,
         "seed": SEED,
         "rounds": probe.rounds._asdict(),
@@ -212,10 +190,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-def _without_folder(argument: str) -> str:
-    return "DIR" if Path(argument).is_absolute() else argument
 
 
 if __name__ == "__main__":
