@@ -59,7 +59,9 @@ def build(folder: Path) -> bytes:
 
 def shows_a_record(picture: Picture) -> bool:
     """Whether any of what the figure draws was measured, by the CSV beside it: without a record a
-    study's figure is a frame around its gaps, or around what can be drawn without one."""
+    study's figure is a frame around its gaps, or around what can be drawn without one.
+    A picture that has no CSV is taken for a record.
+    """
     source = picture.file.with_suffix(".csv")
     if not source.exists():
         return True

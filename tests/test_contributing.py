@@ -314,15 +314,7 @@ def test_the_document_leads_to_a_row_in_table_1(tmp_path):
     copy.run(*words, "small.yaml")
     check_table(copy, words[3], small)
     # A study turns its knob, for each of three seeds.
-    plan = [
-        sys.executable,
-        "-m",
-        "analysis.plan",
-        "--scale",
-        "sensitivity",
-        "--output",
-        "plan.json",
-    ]
+    plan = [sys.executable, *"-m analysis.plan --scale sensitivity --output plan.json".split()]
     copy.run(*plan, "--overrides", json.dumps(yaml.safe_load(KNOB)))
     runs = json.loads((tmp_path / "plan.json").read_text())["scales"]["sensitivity"]["runs"]
     own = [run["configuration"]["settings"] for run in runs if "_noise_" in run["algorithm"]]
