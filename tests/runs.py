@@ -1,6 +1,7 @@
 """Small runs by the command line, for tests of the training loop."""
 
 import contextlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -62,3 +63,8 @@ def terminate(training: Training) -> None:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file in a folder."""
     return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def document(folder: Path) -> dict:
+    """The run.json of a run."""
+    return json.loads((folder / "run.json").read_text())
