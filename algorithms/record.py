@@ -166,7 +166,8 @@ def code_state() -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """The machine without its name: processor, cores usable, memory, operating system, kernel."""
+    """The machine without its name: processor, the vector instructions that torch uses on it, cores
+    usable, memory, operating system, kernel."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line.split(":")[1] for line in lines if line.startswith("model name"))
@@ -175,6 +176,7 @@ def machine() -> dict[str, Any]:
     has_affinity = hasattr(os, "sched_getaffinity")
     return {
         "processor": processor.strip(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",

@@ -303,6 +303,17 @@ def test_machines_stand_side_by_side(tmp_path):
     assert len(drawn.subfigs) == 2, "they never share a panel"
 
 
+def test_a_machine_is_named_by_what_makes_it_fast():
+    machine = {"processor": "AMD EPYC Processor", "cores": 2}
+    known = [{"instructions": name} for name in ("AVX2", "AVX512")]
+    names = [
+        records.machine_name({"device": "cpu", "machine": machine | more}) for more in (*known, {})
+    ]
+    assert names == ["amd-epyc-avx2-2-cores", "amd-epyc-avx512-2-cores", "amd-epyc-2-cores"]
+    gpu = {"device": "cuda: NVIDIA H200", "machine": machine | known[0]}
+    assert records.machine_name(gpu) == "cuda-nvidia-h200"
+
+
 def test_the_command_line_leaves_the_same_bytes_twice(tmp_path):
     planted(tmp_path / "records")
     found = []

@@ -98,10 +98,14 @@ def is_dirty(root: Path) -> bool | None:
 
 
 def machine_name(document: Mapping[str, Any]) -> str:
-    """`amd-epyc-2-cores`, `cuda-nvidia-h200`: what the record of a machine is called."""
+    """`amd-epyc-avx512-2-cores`, `cuda-nvidia-h200`: what the record of a machine is called.
+
+    With its vector instructions: virtual machines give processors of several generations one name.
+    """
     words, machine = document["device"], document["machine"]
     if words == "cpu":
-        words = f"{machine['processor']} {machine['cores']} cores"
+        parts = (machine["processor"], machine.get("instructions", ""), machine["cores"], "cores")
+        words = " ".join(map(str, parts))
     words = re.sub(r"\((r|tm)\)|@.*?ghz|\bcpu\b|\bprocessor\b", " ", words.lower())
     return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
 
