@@ -11,6 +11,9 @@ from torch.utils._pytree import tree_map_only
 CPU_OPTIONS = {
     # Fused multiply-add in generated loops: a third off the elementwise part of a Langevin step.
     "cpp.enable_floating_point_contract_flag": "fast",
+    # A value that is used twice is computed once: torch would write the few operations behind it
+    # into each place of use, and those behind them, and leave it to the C++ compiler to find out.
+    "realize_opcount_threshold": 4,
     "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,
 }
 
