@@ -50,7 +50,8 @@ class PlannedRun:
 
 def resolved(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
     """{"runs": {name: {"configuration", "hash", "arguments"}}, "hyperparameters": {label: [{"name",
-    "value", "description", "source"}]}} of a scale; `arguments` are those of `algorithms.train`,
+    "value", "description", "source"}]}, "defaults": {algorithm: {setting: value}}, "spaces": {env:
+    [observation size, action size]}} of a scale; `arguments` are those of `algorithms.train`,
     quoted for a shell.
 
     Raises PlanError for settings, sizes or environments that an algorithm cannot run.
@@ -72,6 +73,7 @@ def _resolve(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
     from algorithms import algorithm
     from algorithms.configuration import fields
     from algorithms.options import command_flags, configuration_hash, resolve_configuration
+    from envs import sizes
 
     entries = {entry.label: entry for entry in part.entries}
     known, hyperparameters = {}, {}
@@ -110,7 +112,15 @@ def _resolve(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
             "hash": configuration_hash(configuration),
             "arguments": shlex.join(arguments),
         }
-    return {"runs": found, "hyperparameters": hyperparameters}
+    return {
+        "runs": found,
+        "hyperparameters": hyperparameters,
+        "defaults": {
+            entry.algorithm: {field.name: field.default for field in known[label]}
+            for label, entry in entries.items()
+        },
+        "spaces": {env: sizes(env) for env in part.environments},
+    }
 
 
 def _settings(part: Scale, entry: Entry, known: Sequence[Any]) -> dict[str, Any]:
