@@ -70,7 +70,7 @@ def read_times(table: Path = TABLE, on_gpu: bool = False) -> dict[str, Times]:
         for device in ("cpu", "cuda") if on_gpu else ("cpu",):
             times |= _slowest([row for row in rows if row["device"].startswith(device)])
         return times
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
         return {}
 
 
