@@ -3,8 +3,8 @@
     python -m analysis.requests --scale paper [--overrides JSON]
 
 prints it for the runs of a scale that have no record. A job asks for MARGIN times what the run is
-predicted to take (`analysis.run_times`), and for no more than `longest_job_minutes` of the protocol:
-a longer run saves its state when it is told to stop there, and the next attempt goes on from it.
+predicted to take (`analysis.run_times`), and at most for the protocol's `longest_job_minutes`: a
+longer run saves its state when it is told to stop there, and the next attempt goes on from it.
 Memory is asked for by the replay, and more of it at each attempt. Imports neither torch nor an
 algorithm, unless a scale is new (`analysis.resolution`).
 """
@@ -121,7 +121,7 @@ class Requests:
         )
 
     def _replay_bytes(self, name: str) -> int:
-        """Of a full replay: float32 observations before and after, action and reward, and a flag."""
+        """Of a full replay: float32 observations before and after, action, reward; a flag."""
         resolved = self._plan.resolve(name.partition("/")[0])
         c = resolved["runs"][name]["configuration"]
         observation, action = resolved["spaces"][c["env"]]
@@ -179,8 +179,8 @@ def summary(requests: Requests, runs: Sequence[PlannedRun], gpus: int) -> str:
     what = "GPU hours" if gpus else "hours of one core"
     machines = ", ".join(sorted(filter(None, requests.machines)))
     return (
-        f"{len(runs)} jobs of one core{' and one GPU' if gpus else ''} each, about {hours:,.0f} {what} "
-        f"in all (measured on {machines or 'nothing'}; asked for is {MARGIN:g} times that, "
+        f"{len(runs)} jobs of one core{' and one GPU' if gpus else ''} each, about {hours:,.0f} "
+        f"{what} in all (measured on {machines or 'nothing'}; asked for is {MARGIN:g} times that, "
         f"job by job), and at most {max(disks)} MB of disk for each that runs at the same time."
     )
 

@@ -3,8 +3,8 @@
     python tests/cluster.py [passing] [failing] [limited] [losing]
 
 Each situation copies the repository, trains the same runs there without a scheduler where they are
-few, brings up a Slurm of two nodes (`tests/slurm.py`), runs the workflow with `profiles/slurm` as it
-is shipped, and compares to the byte. Exit status 0 if all is as it should be. Minutes each.
+few, brings up a Slurm of two nodes (`tests/slurm.py`), runs the workflow with `profiles/slurm` as
+shipped, and compares to the byte. Exit status 0 if all is as it should be. Minutes each.
 """
 
 import json

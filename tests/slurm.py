@@ -1,4 +1,4 @@
-"""A Slurm of two nodes on this machine: brought up on loopback, each node with one GPU that is none.
+"""A Slurm of two nodes on this machine: brought up on loopback, each node with a GPU that is none.
 
     with Slurm(folder) as slurm:
         ...                          # sbatch, squeue and the like answer
@@ -69,8 +69,8 @@ class Slurm:
     """A running Slurm; a context manager. Its processes are descendants of this one."""
 
     def __init__(self, folder: Path):
-        """`folder` is empty, for state and logs. Entering raises TimeoutError where it does not come up, with
-        its logs."""
+        """`folder` is empty, for state and logs. Entering raises TimeoutError, with its logs, where it
+        does not come up."""
         self.folder = folder
         self.daemons: dict[str, subprocess.Popen] = {}
         self._cleanup = contextlib.ExitStack()

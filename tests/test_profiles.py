@@ -1,4 +1,4 @@
-"""Profiles for schedulers: options that exist, rules that exist, scripts that keep their contract."""
+"""Profiles for schedulers: options and rules that exist, scripts that keep their contract."""
 
 import os
 import re

@@ -48,7 +48,7 @@ TIMES = Times(
 NAME = "desk/HalfCheetah-v4/lql/seed0"
 
 
-def seconds(times: Times = TIMES, settings: dict | None = None, is_compiled=True, **changes) -> float:
+def seconds(times=TIMES, settings: dict | None = None, is_compiled=True, **changes) -> float:
     configuration = CONFIGURATION | {"settings": DEFAULTS | (settings or {})} | changes
     return training_seconds(configuration, times, DEFAULTS, (17, 6), is_compiled)
 
@@ -100,7 +100,7 @@ def test_a_request_grows_with_transitions_and_shrinks_with_throughput():
     assert longer > 1.8 * asked()
     assert quicker < 0.6 * asked()
     assert asked() > seconds() / 60
-    # A constant is the same on a machine that is quicker: only of what was not measured is it asked.
+    # A constant is the same on a quicker machine: it is asked for where nothing was measured.
     assert asked(times=None) == asked(times=UNMEASURED) > 2 * asked()
 
 
