@@ -7,6 +7,7 @@
 #   snakemake all --config missing=gap           trains nothing; absent runs are named gaps
 #   snakemake all --configfile mine.yaml         merged into config/protocol.yaml
 #   snakemake all --report results/workflow.html how each file was made, after all are there
+#   snakemake all --workflow-profile profiles/slurm   on a cluster (profiles/README.md)
 #
 # (--config and --configfile take every word that follows them, so targets stand before.)
 import json
@@ -19,8 +20,10 @@ sys.path.insert(0, workflow.basedir)
 
 from analysis import artefacts, captions
 from analysis import plan as planning
+from analysis import requests as requesting
 
 PLAN = planning.open_plan(config, workflow.is_main_process)
+REQUESTS = requesting.of_workflow(PLAN, workflow)
 planning.use_this_python()
 
 

@@ -107,7 +107,7 @@ class Plan(Studies):
         try:
             document = declarations.read_claims()
         except records.RecordError as error:
-            _refuse(error)
+            refuse(error)
         own = self.scale_in(folder)
         named = declarations.scales_read(document)
         scales = [own, *(s for s in named if s in self.scales and s != own and self.is_derived(s))]
@@ -166,7 +166,7 @@ class Plan(Studies):
         try:
             return self.resolve(scale)["runs"][name]["arguments"]
         except PlanError as error:
-            _refuse(error)
+            refuse(error)
 
     @cached_property
     def gpus(self) -> int:
@@ -297,7 +297,7 @@ class Plan(Studies):
                 if self._is_main_process:
                     print(self.summary(scale, good), file=sys.stderr, flush=True)
             except PlanError as error:
-                _refuse(error)
+                refuse(error)
             stamp = STAMPS / scale
             if self._is_main_process:
                 is_done = not self.to_train(scale)
@@ -313,7 +313,7 @@ class Plan(Studies):
         try:
             state = self.document(study, self.check_records(study))["state"]
         except PlanError as error:
-            _refuse(error)
+            refuse(error)
         stamp = STAMPS / f"{study}_at_hand"
         if self._is_main_process:
             renew(stamp, Path(at_hand(study)), state)
@@ -344,7 +344,7 @@ def open_plan(overrides: Mapping[str, Any], is_main_process: bool = True) -> Pla
     try:
         return Plan(overrides, is_main_process=is_main_process)
     except ProtocolError as error:
-        _refuse(error)
+        refuse(error)
 
 
 def use_this_python() -> None:
@@ -354,7 +354,8 @@ def use_this_python() -> None:
     os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
 
 
-def _refuse(error: Exception) -> NoReturn:
+def refuse(error: Exception) -> NoReturn:
+    """Say why nothing is done, and end the process with status 2."""
     print(error, file=sys.stderr, flush=True)
     sys.exit(2)
 

@@ -36,6 +36,7 @@ RESERVED = (
     "train",
 )
 """Names that no scale may have: folders under results/ and targets of the workflow."""
+DAY_MINUTES = 24 * 60
 
 
 class ProtocolError(ValueError):
@@ -98,6 +99,7 @@ class Protocol:
     default: str
     missing: str
     scales: dict[str, Scale]
+    longest_job_minutes: int = DAY_MINUTES
 
     def scale(self, name: str) -> Scale:
         """Raises ProtocolError for a name that the protocol does not know."""
@@ -219,7 +221,8 @@ def _fill_in(document: dict[str, Any]) -> Protocol:
         unknown = document["default"]
         raise ProtocolError(f"default: unknown scale '{unknown}'{_nearest(unknown, scales)}")
     _check_tuning_seeds(filled.values())
-    return Protocol(document["default"], document.get("missing", "refuse"), filled)
+    longest = document.get("longest_job_minutes", DAY_MINUTES)
+    return Protocol(document["default"], document.get("missing", "refuse"), filled, longest)
 
 
 def _inherit(study: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ that it depends on, and algorithms are imported only where that has changed.
 """
 
 import dataclasses
-import functools
 import hashlib
 import importlib.metadata
 import json
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from algorithms.options import configuration_hash
 from analysis.protocol import Entry, Scale
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +50,8 @@ class PlannedRun:
 
 def resolved(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
     """{"runs": {name: {"configuration", "hash", "arguments"}}, "hyperparameters": {label: [{"name",
-    "value", "description", "source"}]}} of a scale; `arguments` are those of `algorithms.train`,
+    "value", "description", "source"}]}, "defaults": {algorithm: {setting: value}}, "spaces": {env:
+    [observation size, action size]}} of a scale; `arguments` are those of `algorithms.train`,
     quoted for a shell.
 
     Raises PlanError for settings, sizes or environments that an algorithm cannot run.
@@ -63,54 +64,66 @@ def resolved(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict) or found.get("key") != key:
         # Through JSON, so that what is compared and hashed is the same from the cache.
-        found = json.loads(json.dumps({"key": key} | _resolve(part, runs)))
+        found = json.loads(json.dumps({"key": key} | _resolve(part)))
         write_whole(file, found)
+    of_seeds = found.pop("of_seeds")
+    machine_flags = ["--compile" if part.compile else "--no-compile", "--device", part.device]
+    found["runs"] = {
+        run.name: _of_seed(run.seed, **of_seeds[run.label][run.env], machine_flags=machine_flags)
+        for run in runs
+    }
     return found
 
 
-def _resolve(part: Scale, runs: Sequence[PlannedRun]) -> dict[str, Any]:
+def _of_seed(
+    seed: int, configuration: dict[str, Any], flags: list[str], machine_flags: list[str]
+) -> dict[str, Any]:
+    """A run of `runs` from what those of all seeds share."""
+    configuration = configuration | {"seed": seed}
+    at = flags.index("--seed") + 1
+    return {
+        "configuration": configuration,
+        "hash": configuration_hash(configuration),
+        "arguments": shlex.join([*flags[:at], str(seed), *flags[at + 1 :], *machine_flags]),
+    }
+
+
+def _resolve(part: Scale) -> dict[str, Any]:
+    """As `resolved`, but "of_seeds": {label: {env: {"configuration", "flags"}}} for the runs: those
+    of a thousand seeds differ in the seed, and each takes a while."""
     from algorithms import algorithm
     from algorithms.configuration import fields
-    from algorithms.options import command_flags, configuration_hash, resolve_configuration
+    from algorithms.options import command_flags, resolve_configuration
+    from envs import sizes
 
-    entries = {entry.label: entry for entry in part.entries}
-    known, hyperparameters = {}, {}
-    for label, entry in entries.items():
+    known, hyperparameters, defaults, of_seeds = {}, {}, {}, {}
+    for entry in part.entries:
+        label = entry.label
         known[label] = fields(algorithm(entry.algorithm).Configuration)
         hyperparameters[label] = _hyperparameters(part, entry, known[label])
-
-    @functools.cache
-    def of_first_seed(label: str, env: str) -> tuple[dict[str, Any], list[str]]:
-        """(configuration, flags), which other seeds share but for the seed: a thousand runs have
-        few of them, and each takes a while."""
-        entry = entries[label]
+        defaults[entry.algorithm] = {field.name: field.default for field in known[label]}
         settings = _settings(part, entry, known[label])
         own = {} if entry.updates_per_step is None else {"updates_per_step": entry.updates_per_step}
-        try:
-            configuration = resolve_configuration(
-                algorithm=entry.algorithm,
-                env=env,
-                seed=part.seeds[0],
-                **part.sizes | own,
-                settings=settings,
-            )
-        except ValueError as error:
-            raise PlanError(f"{part.name}: {label} on {env}: {error}") from None
-        return configuration, command_flags(configuration)
-
-    machine_flags = ["--compile" if part.compile else "--no-compile", "--device", part.device]
-    found = {}
-    for run in runs:
-        configuration, flags = of_first_seed(run.label, run.env)
-        configuration = configuration | {"seed": run.seed}
-        at = flags.index("--seed") + 1
-        arguments = [*flags[:at], str(run.seed), *flags[at + 1 :], *machine_flags]
-        found[run.name] = {
-            "configuration": configuration,
-            "hash": configuration_hash(configuration),
-            "arguments": shlex.join(arguments),
-        }
-    return {"runs": found, "hyperparameters": hyperparameters}
+        of_seeds[label] = {}
+        for env in part.environments:
+            try:
+                configuration = resolve_configuration(
+                    algorithm=entry.algorithm,
+                    env=env,
+                    seed=0,
+                    **part.sizes | own,
+                    settings=settings,
+                )
+            except ValueError as error:
+                raise PlanError(f"{part.name}: {label} on {env}: {error}") from None
+            flags = command_flags(configuration)
+            of_seeds[label][env] = {"configuration": configuration, "flags": flags}
+    return {
+        "of_seeds": of_seeds,
+        "hyperparameters": hyperparameters,
+        "defaults": defaults,
+        "spaces": {env: sizes(env) for env in part.environments},
+    }
 
 
 def _settings(part: Scale, entry: Entry, known: Sequence[Any]) -> dict[str, Any]:
@@ -150,6 +163,8 @@ def _cache_key(part: Scale) -> str:
     code = [path for name in ("algorithms", "envs") for path in (ROOT / name).rglob("*.py")]
     code = [*sorted(code), Path(__file__)]
     versions = [importlib.metadata.version(name) for name in ("torch", "gymnasium", "mujoco")]
+    # What is left out is put in afterwards, or is no part of a configuration.
+    part = dataclasses.replace(part, seeds=(), device="", compile=True)
     return digest(repr(part), *versions, *(path.read_bytes() for path in code))
 
 

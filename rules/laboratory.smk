@@ -65,6 +65,12 @@ rule count_visits:
     threads: 1
     resources:
         gpu=lambda wildcards: PLAN.gpus,
+        runtime=lambda wildcards, attempt: REQUESTS.of_run(
+            wildcards.run, attempt
+        ).runtime_minutes,
+        mem_mb=lambda wildcards, attempt: REQUESTS.of_run(
+            wildcards.run, attempt
+        ).memory_megabytes,
     params:
         study=lambda wildcards: wildcards.run.partition("/")[0],
     shell:

@@ -2,7 +2,8 @@
 # other. It has no input, since dates after a clone are arbitrary. `update` keeps Snakemake from
 # deleting what is there when the job starts: a run that a killed workflow left behind may have ended
 # since, or is waited for, and its record taken. The checkpoint is no output, since Snakemake deletes
-# those of a job that failed. `exec` lets a SIGTERM reach the run itself.
+# those of a job that failed. `exec` lets a SIGTERM reach the run itself. What a scheduler is asked
+# for follows from what was measured (analysis/requests.py); without a scheduler nothing comes of it.
 rule train:
     output:
         update("results/runs/{run}/evaluations.csv"),
@@ -15,6 +16,15 @@ rule train:
     threads: 1
     resources:
         gpu=lambda wildcards: PLAN.gpus,
+        runtime=lambda wildcards, attempt: REQUESTS.of_run(
+            wildcards.run, attempt
+        ).runtime_minutes,
+        mem_mb=lambda wildcards, attempt: REQUESTS.of_run(
+            wildcards.run, attempt
+        ).memory_megabytes,
+        disk_mb=lambda wildcards, attempt: REQUESTS.of_run(
+            wildcards.run, attempt
+        ).disk_megabytes,
     params:
         arguments=lambda wildcards: PLAN.train_arguments(wildcards.run),
     shell:

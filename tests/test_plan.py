@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import analysis.protocol
+import analysis.resolution
 from algorithms import ALGORITHMS
-from algorithms.options import planned_evaluations
+from algorithms.options import configuration_hash, planned_evaluations
 from analysis.estimate import describe_cost
 from analysis.plan import Plan, PlanError
 from analysis.protocol import PROTOCOL, ProtocolError, read_protocol
@@ -252,6 +253,28 @@ def test_a_setting_of_a_scale_is_for_those_that_have_it_and_one_of_a_variant_is_
     variant |= _with("scales.smoke.variants", ["ppo_odd"])
     with pytest.raises(PlanError, match="ppo_odd on Hopper-v4: unknown setting 'batch_size'"):
         Plan(variant, file).resolve("smoke")
+
+
+def test_more_seeds_are_planned_without_an_algorithm(monkeypatch, tmp_path):
+    """A thousand runs differ in their seeds: torch is imported for what is new of them only."""
+    monkeypatch.chdir(tmp_path)
+    file = Path(__file__).parent.parent / PROTOCOL
+    first = Plan(protocol_file=file).resolve("smoke")["runs"]
+
+    def must_not(part):
+        raise AssertionError("resolved anew")
+
+    monkeypatch.setattr(analysis.resolution, "_resolve", must_not)
+    seeds = _with("scales.smoke.seeds", [0, 7]) | {"device": "cuda"}
+    found = Plan(seeds, file).resolve("smoke")["runs"]
+    name = "smoke/Hopper-v4/sac/seed"
+    assert found[f"{name}0"]["configuration"] == first[f"{name}0"]["configuration"]
+    assert found[f"{name}0"]["arguments"].endswith("--device cuda")
+    assert found[f"{name}7"]["configuration"] == first[f"{name}0"]["configuration"] | {"seed": 7}
+    assert found[f"{name}7"]["hash"] == configuration_hash(found[f"{name}7"]["configuration"])
+    assert "--seed 7 " in found[f"{name}7"]["arguments"]
+    with pytest.raises(AssertionError, match="resolved anew"):
+        Plan(_with("scales.smoke.settings", {"hidden_width": 32}), file).resolve("smoke")
 
 
 @pytest.mark.parametrize(
