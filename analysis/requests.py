@@ -5,8 +5,8 @@
 prints it for the runs of a scale that have no record. A job asks for MARGIN times what the run is
 predicted to take (`analysis.run_times`), and at most for the protocol's `longest_job_minutes`: a
 longer run saves its state when it is told to stop there, and the next attempt goes on from it.
-Memory is asked for by the replay, and more of it at each attempt. Imports neither torch nor an
-algorithm, unless a scale is new (`analysis.resolution`).
+Memory is asked for by the replay, and more of it at the next two attempts. Imports neither torch
+nor an algorithm, unless a scale is new (`analysis.resolution`).
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from analysis.plan import Plan, refuse
 from analysis.protocol import PROTOCOL, ProtocolError
-from analysis.resolution import PlannedRun, PlanError
+from analysis.resolution import PlanError, PlannedRun
 from analysis.run_times import TABLE, UNMEASURED, Times, read_times, training_seconds
 
 MARGIN = 1.5
@@ -36,6 +36,8 @@ REPLAYS_IN_MEMORY = 3
 """At most: the replay itself, and two copies while a checkpoint is read or written."""
 REPLAYS_ON_DISK = 3
 """At most: two generations of checkpoints, and one that is being written."""
+MOST_MEMORY = 3
+"""Times the memory of the first attempt, at most: an attempt after a time limit needs no more."""
 FILES_MEGABYTES = 200
 """On disk besides: networks and optimisers in checkpoints, and the record."""
 
@@ -116,7 +118,7 @@ class Requests:
         # Time does not grow by attempts, since each goes on from where the last one ended.
         return Request(
             min(max(minutes, LEAST_MINUTES), self._plan.protocol.longest_job_minutes),
-            memory * attempt,
+            memory * min(attempt, MOST_MEMORY),
             FILES_MEGABYTES + REPLAYS_ON_DISK * replay,
         )
 

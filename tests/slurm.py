@@ -69,8 +69,8 @@ class Slurm:
     """A running Slurm; a context manager. Its processes are descendants of this one."""
 
     def __init__(self, folder: Path):
-        """`folder` is empty, for state and logs. Entering raises TimeoutError, with its logs, where it
-        does not come up."""
+        """`folder` is empty, for state and logs. Entering raises TimeoutError, with its logs, where
+        it does not come up."""
         self.folder = folder
         self.daemons: dict[str, subprocess.Popen] = {}
         self._cleanup = contextlib.ExitStack()

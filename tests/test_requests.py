@@ -130,9 +130,7 @@ def test_memory_is_that_of_the_replay_and_grows_by_attempts():
     assert replay_bytes - stored.next_observation.nbytes < 0.65 * replay_bytes
     assert large.memory_megabytes - small.memory_megabytes > 2.9 * replay_bytes / 1e6
     again = requests(transitions=5_000_000).of_run(NAME, attempt=3)
-    assert again == Request(
-        large.runtime_minutes, 3 * large.memory_megabytes, large.disk_megabytes
-    )
+    assert again == Request(large.runtime_minutes, 3 * large.memory_megabytes, large.disk_megabytes)
     assert requests(gpus=1).of_run(NAME).memory_megabytes > requests().of_run(NAME).memory_megabytes
 
 
