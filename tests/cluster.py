@@ -194,7 +194,7 @@ def limited(here: Situation) -> str:
     states, (run,) = here.states("train"), undisturbed
     assert states[-1] == "COMPLETED" and "TIMEOUT" in states[:-1], states
     assert {job["TimeLimit"] for job in _jobs_of(here, "train")} == {"00:01:00"}
-    # Checkpoints are five minutes apart: one of a run this short was saved when it was told to stop.
+    # Checkpoints are five minutes apart: in a run this short one was saved because it was to stop.
     assert "going on from" in here.log(run), here.log(run)
     document = suite.document(run)
     resumptions = document["resumptions"]
