@@ -194,10 +194,11 @@ def limited(here: Situation) -> str:
     states, (run,) = here.states("train"), undisturbed
     assert states[-1] == "COMPLETED" and "TIMEOUT" in states[:-1], states
     assert {job["TimeLimit"] for job in _jobs_of(here, "train")} == {"00:01:00"}
-    assert "the state is saved" in here.log(run), here.log(run)
+    # Checkpoints are five minutes apart: in a run this short one was saved because it was to stop.
     assert "going on from" in here.log(run), here.log(run)
-    resumptions = suite.document(run)["resumptions"]
-    assert resumptions >= 1
+    document = suite.document(run)
+    resumptions = document["resumptions"]
+    assert resumptions == len(states) - 1 and document["wall_seconds"] < 300, document
     told = _compared(here, undisturbed)
     return f"train jobs {states}, resumed {resumptions} times; evaluations are {told}"
 

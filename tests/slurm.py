@@ -165,6 +165,9 @@ class Slurm:
                     os.kill(pid, number)
             with contextlib.suppress(TimeoutError):
                 wait_for(lambda: not descendants(os.getpid()), 10, "")
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
     def _log(self) -> str:
         logs = sorted(self.folder.glob("*.log")) + sorted(self.folder.glob("*.out"))
