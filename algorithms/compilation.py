@@ -14,6 +14,8 @@ CPU_OPTIONS = {
     # A value that is used twice is computed once: torch would write the few operations behind it
     # into each place of use, and those behind them, and leave it to the C++ compiler to find out.
     "realize_opcount_threshold": 4,
+    # C++ compilers at a time. Not one a core, since other runs have those.
+    "compile_threads": 2,
     "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,
 }
 

@@ -87,9 +87,8 @@ def prepare_process(arguments: list[str]) -> None:
         raise Refused(f"threads is '{threads}', not an integer between 1 and 1024")
     for library in ("OMP", "MKL", "OPENBLAS"):
         os.environ[f"{library}_NUM_THREADS"] = threads
-    # Two C++ compilers at a time; not one a core, and no workers, which would outlive their use.
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "2")
-    os.environ.setdefault("TORCH_WARM_POOL", "0")
+    # One process a core: the workers that torch would start for compiling outlive their use.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if os.access(existing, os.W_OK):  # else torch's own choice, a folder for temporary files
