@@ -99,7 +99,7 @@ class Protocol:
     default: str
     missing: str
     scales: dict[str, Scale]
-    longest_job_minutes: int = DAY_MINUTES
+    longest_job_minutes: int
 
     def scale(self, name: str) -> Scale:
         """Raises ProtocolError for a name that the protocol does not know."""

@@ -122,6 +122,18 @@ class Requests:
             FILES_MEGABYTES + REPLAYS_ON_DISK * replay,
         )
 
+    def runtime(self, wildcards: Any, attempt: int) -> int:
+        """Minutes, as a resource of a rule of the run `wildcards.run`."""
+        return self.of_run(wildcards.run, attempt).runtime_minutes
+
+    def memory(self, wildcards: Any, attempt: int) -> int:
+        """Megabytes, as `runtime`."""
+        return self.of_run(wildcards.run, attempt).memory_megabytes
+
+    def disk(self, wildcards: Any, attempt: int) -> int:
+        """Megabytes, as `runtime`."""
+        return self.of_run(wildcards.run, attempt).disk_megabytes
+
     def _replay_bytes(self, name: str) -> int:
         """Of a full replay: float32 observations before and after, action, reward; a flag."""
         resolved = self._plan.resolve(name.partition("/")[0])

@@ -65,12 +65,9 @@ rule count_visits:
     threads: 1
     resources:
         gpu=lambda wildcards: PLAN.gpus,
-        runtime=lambda wildcards, attempt: REQUESTS.of_run(
-            wildcards.run, attempt
-        ).runtime_minutes,
-        mem_mb=lambda wildcards, attempt: REQUESTS.of_run(
-            wildcards.run, attempt
-        ).memory_megabytes,
+        runtime=REQUESTS.runtime,
+        mem_mb=REQUESTS.memory,
+        disk_mb=REQUESTS.disk,
     params:
         study=lambda wildcards: wildcards.run.partition("/")[0],
     shell:

@@ -16,15 +16,9 @@ rule train:
     threads: 1
     resources:
         gpu=lambda wildcards: PLAN.gpus,
-        runtime=lambda wildcards, attempt: REQUESTS.of_run(
-            wildcards.run, attempt
-        ).runtime_minutes,
-        mem_mb=lambda wildcards, attempt: REQUESTS.of_run(
-            wildcards.run, attempt
-        ).memory_megabytes,
-        disk_mb=lambda wildcards, attempt: REQUESTS.of_run(
-            wildcards.run, attempt
-        ).disk_megabytes,
+        runtime=REQUESTS.runtime,
+        mem_mb=REQUESTS.memory,
+        disk_mb=REQUESTS.disk,
     params:
         arguments=lambda wildcards: PLAN.train_arguments(wildcards.run),
     shell:
