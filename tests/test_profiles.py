@@ -63,8 +63,7 @@ def test_retries_are_the_profiles_and_no_rules():
     has_retries = re.compile(r"^\s+retries:", re.MULTILINE)
     assert not any(has_retries.search(file.read_text()) for file in rules)
     assert has_retries.search("rule train:\n    retries: 2\n")
-    for name in ("slurm", "cluster-generic"):
-        assert profile(name)["retries"] >= 1
+    assert "retries" in profile("slurm") and "retries" in profile("cluster-generic")
 
 
 def test_no_rule_that_trains_is_grouped():
@@ -80,7 +79,8 @@ echo "$@" >>"$JOBS/asked"
 while [ "$1" != -- ]; do shift; done
 shift
 id=$(mktemp -u "$JOBS/XXXXXX")
-nohup bash -c 'echo R >"$0.state"; "$@"; echo "F $?" >"$0.state"' "$id" "$@" >/dev/null 2>&1 &
+# A session of its own, so that what is cancelled leaves nothing behind.
+setsid bash -c 'echo R >"$0.state"; "$@"; echo "F $?" >"$0.state"' "$id" "$@" >/dev/null 2>&1 &
 echo $! >"$id.pid"
 basename "$id"
 """
@@ -95,7 +95,7 @@ printf 'Job Id: %s\\n    Job_Name = suite\\n    job_state = %s\\n' "$1" "$state"
 """
 QDEL = """\
 #!/usr/bin/env bash
-for id in "$@"; do kill "$(cat "$JOBS/$id.pid")"; echo "F 271" >"$JOBS/$id.state"; done
+for id in "$@"; do kill -- "-$(cat "$JOBS/$id.pid")"; echo "F 271" >"$JOBS/$id.state"; done
 """
 
 

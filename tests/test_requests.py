@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 
 from algorithms.checkpoint import GENERATIONS
 from algorithms.replay import Replay
@@ -200,6 +201,23 @@ def test_the_record_at_hand_tells_of_every_method():
     # A Langevin method's update costs several of SAC's, and compiling it is worth its while.
     assert times["nc_lql"].update > 3 * times["sac"].update > 0
     assert times["nc_lql"].eager_update > 1.5
+
+
+def test_a_campaign_asks_for_what_the_page_says_in_fewer_attempts_than_a_profile_makes(
+    monkeypatch, capsys
+):
+    monkeypatch.chdir(ROOT)
+    on_a_processor = ["--scale", "paper", "--overrides", '{"device": "cpu"}']
+    assert requesting.main(on_a_processor) == 0
+    told = capsys.readouterr().out
+    page = (ROOT / "profiles/README.md").read_text()
+    assert " ".join(told.split()) in " ".join(page.split()), told
+    attempts = [int(row.split("|")[5].split()[-1]) for row in told.splitlines()[2:12]]
+    assert max(attempts) > min(attempts) == 1
+    for name in ("slurm", "cluster-generic"):
+        profile = yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text())
+        # One attempt comes before the retries, and a node may go away.
+        assert profile["retries"] > max(attempts), name
 
 
 def test_the_longest_job_is_the_protocols(monkeypatch):
