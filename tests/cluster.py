@@ -9,7 +9,6 @@ shipped, and compares to the byte. Exit status 0 if all is as it should be. Minu
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,27 +21,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from repository import TINY, WORKFLOW, copy
 from slurm import Slurm, command_of, descendants, wait_for
 
-ROOT = Path(__file__).resolve().parent.parent
 PROFILE = ["--workflow-profile", "profiles/slurm"]
 # Of what a user edits: the nodes have GPUs that are none. Of what makes it quick: when to ask.
 HERE = ["--set-resources", "train:gpu=1", "--cores", "2"]
 HERE += ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
 HERE += ["--latency-wait", "10"]
-FEW = {
-    "environments": ["Hopper-v4"],
+FEW = TINY | {
     "algorithms": ["sac"],
-    "seeds": [0, 1],
     "transitions": 4000,
-    "num_envs": 5,
     "warm_up": 500,
-    "updates_per_step": 1,
     "evaluate_every": 1000,
-    "evaluation_episodes": 2,
-    "compile": False,
     "settings": {"hidden_width": 32, "batch_size": 32},
-    "thresholds": {"Hopper-v4": [100]},
 }
 """A scale of two runs of half a minute."""
 MINUTES = FEW | {"seeds": [0], "transitions": 100_000, "evaluate_every": 10_000}
@@ -54,12 +46,7 @@ class Suite:
 
     def __init__(self, folder: Path, few: dict[str, Any] | None = None):
         self.folder, self.few = folder, few
-        listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others"]
-        files = subprocess.run([*listed, "--exclude-standard"], capture_output=True, check=True)
-        for name in files.stdout.decode().split("\0"):
-            if name and (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
+        copy((*WORKFLOW, "results/probes", "results/throughput.csv"), folder)
         if few is not None:
             (folder / "few.yaml").write_text(yaml.safe_dump({"scales": {"few": few}}))
 

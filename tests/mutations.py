@@ -8,7 +8,6 @@ status 1 if a mutation survives, or if its line is no longer there. Takes minute
 
 import argparse
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+from repository import copy
+
 REFERENCE = "tests/test_reference.py -k plain"
 COPIED = ("algorithms", "envs", "analysis", "config", "tests", "paper", "pyproject.toml")
 
@@ -303,12 +303,7 @@ MUTATIONS = [
 def outcome(mutation: Mutation) -> str:
     """'noticed', or what is wrong: the line is gone, the tests passed or did not run."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in COPIED:
-            source, target = ROOT / name, Path(folder) / name
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, target)
+        copy(COPIED, Path(folder))
         path = Path(folder) / mutation.file
         text = path.read_text()
         if text.count(mutation.old) != 1:

@@ -1,11 +1,11 @@
 """A working folder with results for the report's page, planted."""
 
 import os
-import shutil
 from pathlib import Path
 
-from audited import HOPPER, ROOT, derive, furnish, runs
+from audited import HOPPER, derive, furnish, runs
 from planted import plant
+from repository import copy
 
 from analysis import claims
 from analysis.figures import learning_curves
@@ -17,8 +17,7 @@ HOSTILE = "evil\"'><script>window.hacked=1<!--"
 def prepare(folder: Path, returns: dict, missing: str = "refuse", **options) -> None:
     """A working folder with sources of the page, planted records and their tables."""
     furnish(folder)
-    for part in ("paper/report", "paper/captions"):
-        shutil.copytree(ROOT / part, folder / part)
+    copy(("paper/report", "paper/captions"), folder)
     os.chdir(folder)
     derive(plant(returns, thresholds={HOPPER: [500]}, **options), missing)
     assert learning_curves.main(["--missing", missing]) == 0

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,10 +33,10 @@ from conformance_state import (
     restored_it_goes_on_to_the_bit,
     targets_move_at_their_rate,
 )
+from repository import ROOT, copy
 from test_conformance import CHECKS
 from test_meta_device import META, OneDevice, StrayTensor, run_on
 
-ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 FOLDERS = "algorithms analysis config envs paper profiles results/probes rules tests"
 PARTS = (*FOLDERS.split(), "Snakefile", "pyproject.toml", "CONTRIBUTING.md")
@@ -262,12 +261,7 @@ class Copy:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        for part in PARTS:
-            if (ROOT / part).is_dir():
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(ROOT / part, folder / part, ignore=ignored)
-            else:
-                shutil.copy(ROOT / part, folder / part)
+        copy(PARTS, folder)
 
     def run(self, *words: str) -> str:
         """Run a command there; what it printed. Fails if it fails."""

@@ -2,7 +2,6 @@
 
 import io
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +9,7 @@ import pytest
 from audited import ENVIRONMENTS, HOPPER, ROOT, derive, furnish, runs
 from planted import plant
 from pypdf import PdfReader
+from repository import copy
 
 from algorithms import ALGORITHMS
 from analysis import claims, paper
@@ -21,9 +21,7 @@ from analysis.records import RecordError
 def folder(tmp_path, monkeypatch) -> Path:
     """A working folder with the paper's source, and no record."""
     furnish(tmp_path)
-    for source in ("paper/paper.typ", "paper/parts", "paper/captions"):
-        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
-        copy(ROOT / source, tmp_path / source)
+    copy(("paper/paper.typ", "paper/parts", "paper/captions"), tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -11,38 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from repository import TINY, WORKFLOW, copy
 from run_records import plant_record
 
 from analysis import records
 from analysis.plan import Plan
-
-ROOT = Path(__file__).resolve().parent.parent
-PARTS = (
-    "algorithms",
-    "analysis",
-    "config",
-    "envs",
-    "paper",
-    "profiles",
-    "rules",
-    "Snakefile",
-    "pyproject.toml",
-)
-TINY = {
-    "environments": ["Hopper-v4"],
-    "algorithms": ["ppo", "nc_lql"],
-    "seeds": [0, 1],
-    "transitions": 1000,
-    "num_envs": 5,
-    "warm_up": 200,
-    "updates_per_step": 1,
-    "evaluate_every": 250,
-    "evaluation_episodes": 2,
-    "compile": False,
-    "settings": {"hidden_width": 16, "batch_size": 16},
-    "thresholds": {"Hopper-v4": [100]},
-}
-"""A scale of four runs."""
 
 
 class Suite:
@@ -53,9 +26,7 @@ class Suite:
         if like is not None:
             shutil.copytree(like.folder, folder, dirs_exist_ok=True)
         else:
-            for part in PARTS:
-                copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-                copy(ROOT / part, folder / part)
+            copy(WORKFLOW, folder)
         self.configure({})
 
     def configure(self, changes: dict) -> None:
