@@ -9,7 +9,8 @@ One row each, with an interval over repeats of independent chains:
   is counted in `censored`, so that the mean is a restricted one.
 - `evaluations_ratio`: of the sampler's to the comparator's.
 - `growth_exponent`: k in evaluations ~ dimension^k by least squares of logarithms over all
-  dimensions; its `repeats` and `censored` are those of all.
+  dimensions; its `repeats` and `censored` are those of all. Censored repeats pull it towards 0;
+  where all are, it is empty.
 - `growth_exponent_beyond_100`: the same of dimensions 100 and 200 alone.
 """
 
@@ -30,6 +31,7 @@ from analysis.statistics import CONFIDENCE, MINIMUM_SEEDS, Interval, restricted_
 PROBE = "mixing"
 TABLE = RESULTS / "mixing.csv"
 PLAIN = "plain"
+NOTHING = Interval(math.nan, math.nan, math.nan)
 COLUMNS = (
     *("quantity", "sampler", "comparator", "landscape", "dimension", "distance", "value", "low"),
     *("high", "repeats", "censored", "comparator_censored", "budget", "threshold", "step_size"),
@@ -117,14 +119,12 @@ def growth(found: Mapping[Key, Arm]) -> Iterator[Row]:
             if len(dimensions) < 2:
                 continue
             parts = {d: own[d].evaluations for d in dimensions}
-            yield _row(
-                quantity,
-                key,
-                exponent(parts),
-                own[dimensions[0]],
-                repeats=sum(map(len, parts.values())),
-                censored=sum(own[d].censored for d in dimensions),
-            )
+            repeats = sum(map(len, parts.values()))
+            censored = sum(own[d].censored for d in dimensions)
+            # What the budget alone made has no slope.
+            slope = NOTHING if censored == repeats else exponent(parts)
+            first = own[dimensions[0]]
+            yield _row(quantity, key, slope, first, repeats=repeats, censored=censored)
 
 
 def mixing_table(record: QuantityRecord) -> pd.DataFrame:

@@ -7,6 +7,7 @@ correction, since any one of them would do. All else is inconclusive.
 
 import dataclasses
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -172,22 +173,26 @@ def _refuted(cells: Sequence[Cell]) -> list[Cell]:
 
 def _why_not(cells: Sequence[Cell], holding: int) -> str:
     parts = []
-    absent = [cell for cell in cells if _is_absent(cell)]
-    untested = [cell for cell in cells if cell.untested]
-    bare = [
-        cell for cell in cells if not (cell.has_interval or cell.untested) and not _is_absent(cell)
-    ]
-    open_ = [cell for cell in cells if cell.has_interval and not cell.is_supported]
+    absent = [cell for cell in cells if _is_absent(cell) and not cell.untested]
+    untested = defaultdict(list)
+    for cell in cells:
+        if cell.untested:
+            untested[cell.untested].append(cell)
+    known = [cell for cell in cells if not (cell.untested or _is_absent(cell))]
+    bare = [cell for cell in known if not cell.has_interval]
+    open_ = [cell for cell in known if cell.has_interval and not cell.is_supported]
     if len(cells) > 1:
         parts.append(f"{holding} of {len(cells)} hold")
     if absent:
         parts.append(f"no value: {_names(absent)}")
-    parts += [f"{cell.untested} on {cell.name}" for cell in untested]
+    parts += [f"{reason} on {_names(those)}" for reason, those in untested.items()]
     if bare:
         counts = sorted({cell.replicates for cell in bare if not math.isnan(cell.replicates)})
-        few = f" ({counts[0]:.0f} at the fewest)" if counts else ""
+        is_few = bool(counts) and counts[0] < statistics.MINIMUM_SEEDS
+        told = "too few replicates for an interval" if is_few else "no interval"
+        few = f" ({counts[0]:.0f} at the fewest)" if is_few else ""
         where = f" on {_names(bare)}" if _names(bare) else ""
-        parts.append(f"too few replicates for an interval{where}{few}")
+        parts.append(f"{told}{where}{few}")
     if open_:
         where = f" on {_names(open_)}" if _names(open_) else ""
         parts.append(f"the interval spans the bound{where}")

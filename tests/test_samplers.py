@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -267,6 +268,18 @@ def test_mixing_counts_what_never_gets_there(tmp_path):
     assert beyond.loc["plain", ["censored", "repeats"]].tolist() == [6, 12]
     assert beyond.loc["annealed_soft", "value"] == pytest.approx(0, abs=0.1)
     assert beyond.loc["annealed_soft", "low"] < 0 < beyond.loc["annealed_soft", "high"]
+
+
+def test_what_the_budget_alone_made_has_no_exponent(tmp_path):
+    """Repeats that never got there count as the budget, which looks like growth of exponent 0."""
+    mixing_record(tmp_path)
+    found = mixing.arms(sampler_records.record_of(tmp_path, "mixing"))
+    for key, arm in found.items():
+        if key[0] == "plain":
+            arm.censored = len(arm.evaluations)
+    slopes = pd.DataFrame(mixing.growth(found)).set_index(["quantity", "sampler"])["value"]
+    assert slopes.xs("plain", level="sampler").isna().all()
+    assert slopes.xs("annealed_soft", level="sampler").notna().all()
 
 
 def test_an_exponent_is_the_slope_of_logarithms():

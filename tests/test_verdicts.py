@@ -1,5 +1,6 @@
 """Regions, tests at a bound and Holm's correction, beside what each would be without."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -122,6 +123,18 @@ def test_too_many_censored_is_not_tested():
     assert decide([censored]).verdict == "not tested"
     told = decide([censored, cell(1, 0.01, "b")])
     assert told.verdict == "inconclusive" and "too many never got there on a" in told.reason
+
+
+def test_what_leaves_a_claim_open_is_said_once_a_reason():
+    never = "too many never got there (8 of 8)"
+    nothing = Interval(1.0, math.nan, math.nan)
+    held = Cell("a", Interval(0.5, 0.4, 0.6), Region(high=1))
+    censored = [Cell(name, nothing, Region(high=1), untested=never) for name in "bc"]
+    bare = Cell("d", nothing, Region(high=1), replicates=8)
+    reason = decide([held, *censored, bare]).reason
+    assert reason == f"1 of 4 hold; {never} on b, c; no interval on d"
+    few = dataclasses.replace(bare, replicates=3)
+    assert decide([held, few]).reason.endswith("on d (3 at the fewest)")
 
 
 def test_a_mean_against_a_level_is_students_test():

@@ -17,7 +17,7 @@ NAMES = {
     "previous": "from the previous action",
     "annealed_mean": "annealed, E[Q(a + σz)]",
     "annealed_soft": "annealed, τ log E[exp(Q(a + σz)/τ)]",
-    "annealed_soft_wide": "the same, σ from 0.5",
+    "annealed_soft_wide": "annealed, τ log E[…], σ from 0.5",
     "authors": "authors' setting (NC-LQL)",
 }
 _COLOURS = {
