@@ -6,9 +6,9 @@ Every sampler of `analysis.probes.samplers` at 20, 100, 1,000 and 10,000 gradien
 every landscape in 1 to 200 dimensions, at the best of six step sizes: the one with the least total
 variation to quadrature in one and two dimensions, the least energy distance to exact draws above,
 in chains that are not measured again. In one and two dimensions also at stationarity: chains from
-exact draws and from uniform ones are held at the finest level, and are called stationary if split
-R-hat over both is at most 1.01. Beside these `main` cases, on a quadratic and a mixture in one and
-two dimensions,
+exact draws and from uniform ones are held at the finest level for 200,000 evaluations, and are
+called stationary if split R-hat over both is at most 1.01. Beside these `main` cases, on a
+quadratic and a mixture in one and two dimensions,
 
 - `step_size`: each step size by itself;
 - `scale`, `temperature`: Q or the inverse temperature times 1/8, 1, 8, tuned anew;
@@ -75,12 +75,14 @@ class Sizes(NamedTuple):
     budgets: tuple[int, ...]
     studied_budgets: tuple[int, ...]
     stationary_evaluations: int
+    """For how long chains are held. A smaller step is less biased and mixes later, so a short hold
+    leaves only large steps stationary, and blames their bias on the sampler."""
     references: int
     """Exact draws that energy distances are taken to."""
 
 
 DESK = Sizes(
-    8, 500, 32, 250, (1, 2, 6, 17, 50, 100, 200), (20, 100, 1000, 10_000), (20, 1000), 4000, 1024
+    8, 500, 32, 250, (1, 2, 6, 17, 50, 100, 200), (20, 100, 1000, 10_000), (20, 1000), 200_000, 1024
 )
 SMOKE = Sizes(5, 100, 24, 50, (1, 2, 6), (20, 100), (20,), 400, 256)
 
