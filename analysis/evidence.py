@@ -344,9 +344,14 @@ def _groups(
         return
     for values, group in rows.groupby(per, sort=False):
         key = dict(zip(per, values, strict=True))
-        # An environment names itself.
-        words = [v if c == "env" else f"{c.replace('_', ' ')} {v}" for c, v in key.items()]
+        words = [v if c == "env" else _in_words(c, v) for c, v in key.items()]
         yield " ".join(words), key, group
+
+
+def _in_words(column: str, value: str) -> str:
+    """`dimension 2`; a landscape names itself, as an environment does."""
+    words = value if column == "landscape" else f"{column} {value}"
+    return words.replace("_", " ")
 
 
 def _text(value: Any) -> str:

@@ -18,6 +18,8 @@ SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 VERDICTS = (SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_TESTED)
 LEVEL = 1 - statistics.CONFIDENCE
+MOST_NAMES = 6
+"""Of cells in one reason; all of them stand in the evidence."""
 
 
 class Region(NamedTuple):
@@ -153,7 +155,7 @@ def decide(cells: Sequence[Cell]) -> Decision:
         return Decision(SUPPORTED, weakest, holding, told)
     refuted = _refuted(cells)
     if refuted:
-        names = ", ".join(cell.name for cell in refuted if cell.name)
+        names = _names(refuted)
         correction = " after Holm's correction" if len(cells) > 1 else ""
         told = f"refuted on {names}{correction}" if names else "the interval lies on the other side"
         if refuted[0].is_exact:
@@ -204,4 +206,7 @@ def _is_absent(cell: Cell) -> bool:
 
 
 def _names(cells: Sequence[Cell]) -> str:
-    return ", ".join(cell.name for cell in cells if cell.name)
+    names = [cell.name for cell in cells if cell.name]
+    if len(names) > MOST_NAMES:
+        names = [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
+    return ", ".join(names)

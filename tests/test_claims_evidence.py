@@ -73,7 +73,7 @@ def test_exactness_over_landscapes(probed, values, expected):
     table = decided(probed)
     assert verdict(table, "1a-20") == verdict(table, "1b-stationary") == expected
     found = table.loc["1a-20"]
-    assert found["cell"] == "landscape mixture dimension 2" and found["detectable"] > 0
+    assert found["cell"] == "mixture dimension 2" and found["detectable"] > 0
 
 
 def test_a_probe_that_the_suite_lacks_is_a_named_gap_until_the_workflow_has_it(probed):

@@ -135,6 +135,8 @@ def test_what_leaves_a_claim_open_is_said_once_a_reason():
     assert reason == f"1 of 4 hold; {never} on b, c; no interval on d"
     few = dataclasses.replace(bare, replicates=3)
     assert decide([held, few]).reason.endswith("on d (3 at the fewest)")
+    many = [dataclasses.replace(bare, name=str(k)) for k in range(9)]
+    assert decide([held, *many]).reason.endswith("no interval on 0, 1, 2, 3, 4, 4 more")
 
 
 def test_a_mean_against_a_level_is_students_test():
