@@ -95,6 +95,23 @@ def test_without_a_record_the_sentences_say_so(folder):
     assert f"All {len(full)} planned runs are recorded" in said and "no interval" not in said
 
 
+def test_it_counts_which_chains_weighed_the_modes(folder):
+    """Over all dimensions, whatever the number of evaluations that they took."""
+    furnished(five_seeds())
+    assert "weigh two modes" not in text()
+    rows = [
+        {"sampler": sampler, "dimension": dimension, "censored": censored}
+        for sampler, dimension, censored in (("plain", 2, 3), ("plain", 17, 8), ("authors", 2, 0))
+    ]
+    common = {"quantity": "evaluations", "landscape": "mixture", "distance": 0.5}
+    table = pd.DataFrame(rows).assign(repeats=8, budget=2560, **common)
+    ratio = table.assign(quantity="evaluations_ratio", censored=8)
+    pd.concat([table, ratio]).to_csv("results/mixing.csv", index=False)
+    shown = text()
+    assert "2,560 gradient evaluations, in 2 and 17 dimensions" in shown
+    assert "5 of 16" in shown and "8 of 8" in shown
+
+
 def test_a_figure_is_in_vector_form(folder):
     furnished(five_seeds())
     assert "Return against environment transitions" not in text()
