@@ -54,8 +54,6 @@ FACTORS = (0.125, 1.0, 8.0)
 STATIONARY = "stationary"
 HIGHEST_R_HAT = 1.01
 """Source: Vehtari et al. (2021)."""
-HIGHEST_PILOT_R_HAT = 1.05
-"""Of fewer chains, whose own spread is larger."""
 TRACED_CHAINS = 64
 TRACE_LENGTH = 100
 SAME_ACTION = 1e-3
@@ -214,7 +212,7 @@ class Cell:
         streams = self.generators("stationary pilot", name)
         ends, r_hats = self.held(sampler, self.pilot_chains, sizes, streams)
         scores = np.array([self.criterion(end, 1.0) for end in ends])
-        mixed = np.array(r_hats) <= HIGHEST_PILOT_R_HAT
+        mixed = np.array(r_hats) <= HIGHEST_R_HAT
         best = sizes[int(np.argmin(np.where(mixed | ~mixed.any(), scores, np.inf)))]
         streams = self.generators("stationary", name)
         (drawn,), (r_hat,) = self.held(sampler, self.sizes.repeats * self.chains, [best], streams)
