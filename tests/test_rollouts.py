@@ -41,6 +41,25 @@ def test_a_clip_is_the_beginning_of_the_episode(monkeypatch):
     assert np.ptp(frames[0]) > 100
 
 
+@pytest.mark.parametrize(
+    ("options", "is_seen"), [({"camera_name": rollouts.CAMERA}, True), ({}, False)]
+)
+def test_the_camera_follows_the_robot(monkeypatch, options, is_seen):
+    """By its skin, the only thing in the picture that is more red than blue."""
+    monkeypatch.setitem(os.environ, "MUJOCO_GL", "egl")
+    environment = rollouts.drawn("HalfCheetah-v4", **options)
+    environment.reset(seed=0)
+    try:
+        environment.render()
+    except (ImportError, AttributeError, RuntimeError) as error:
+        pytest.skip(f"nothing can be drawn here: {error}")
+    simulation = environment.unwrapped
+    simulation.set_state(20.0 * np.eye(9)[0], np.zeros(9))
+    frame = environment.render().astype(int)
+    environment.close()
+    assert ((frame[..., 0] - frame[..., 2]) > 40).any() == is_seen
+
+
 def test_a_clip_is_as_good_as_fits():
     generator = np.random.default_rng(0)
     noise = [generator.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(8)]

@@ -35,6 +35,8 @@ from analysis.resolution import PlannedRun
 
 SIZE = {"width": 192, "height": 144}
 """Pixels."""
+CAMERA = "track"
+"""That of the MuJoCo tasks which follows the robot; Gymnasium 1.4 leaves its own where it is."""
 SHOWN_SECONDS = 6.0
 """Of the simulation, at its own pace."""
 FRAMES_PER_SECOND = 20
@@ -42,9 +44,14 @@ MOST_BYTES = 200_000
 QUALITIES = (60, 40, 25, 10)
 
 
+def drawn(env_id: str, **options: Any) -> gymnasium.Env:
+    """An environment that renders frames (height, width, 3)."""
+    return gymnasium.make(env_id, render_mode="rgb_array", **SIZE, **options)
+
+
 def roll_out(agent: Agent, env_id: str, seed: int) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Frames (height, width, 3) of the beginning of an episode, and what became of it."""
-    environment = gymnasium.make(env_id, render_mode="rgb_array", **SIZE)
+    environment = drawn(env_id, camera_name=CAMERA)
     low, high = environment.action_space.low, environment.action_space.high
     step_seconds = environment.unwrapped.dt
     device = torch.device("cpu")
