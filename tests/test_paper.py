@@ -112,6 +112,23 @@ def test_it_counts_which_chains_weighed_the_modes(folder):
     assert "5 of 16" in shown and "8 of 8" in shown
 
 
+def test_it_shows_where_held_chains_are_exact(folder):
+    """One that did not become stationary is a dash, however near it happens to be."""
+    furnished(five_seeds())
+    assert "held until stationary" not in text()
+    rows = [
+        {"sampler": "plain", "landscape": "ring", "value": 0.31, "is_stationary": True},
+        {"sampler": "authors", "landscape": "ring", "value": 0.47, "is_stationary": False},
+        {"sampler": "plain", "landscape": "rugged", "value": 0.62, "is_stationary": True},
+    ]
+    common = {"quantity": "total_variation_above_floor", "study": "main", "steps": "stationary"}
+    table = pd.DataFrame(rows).assign(dimension=2, **common)
+    short = table.assign(steps="20", value=0.93)
+    pd.concat([table, short]).to_csv("results/sampler_exactness.csv", index=False)
+    shown = text()
+    assert "plain chain (LQL) 0.31 0.62" in shown and "0.47" not in shown and "0.93" not in shown
+
+
 def test_a_figure_is_in_vector_form(folder):
     furnished(five_seeds())
     assert "Return against environment transitions" not in text()
