@@ -179,7 +179,8 @@ def _why_not(cells: Sequence[Cell], holding: int) -> str:
     untested = defaultdict(list)
     for cell in cells:
         if cell.untested:
-            untested[cell.untested].append(cell)
+            # What stands in brackets are counts, one cell's.
+            untested[cell.untested.partition(" (")[0]].append(cell)
     known = [cell for cell in cells if not (cell.untested or _is_absent(cell))]
     bare = [cell for cell in known if not cell.has_interval]
     open_ = [cell for cell in known if cell.has_interval and not cell.is_supported]
@@ -187,7 +188,9 @@ def _why_not(cells: Sequence[Cell], holding: int) -> str:
         parts.append(f"{holding} of {len(cells)} hold")
     if absent:
         parts.append(f"no value: {_names(absent)}")
-    parts += [f"{reason} on {_names(those)}" for reason, those in untested.items()]
+    for reason, those in untested.items():
+        told = reason if len(those) > 1 else those[0].untested
+        parts.append(f"{told} on {_names(those)}")
     if bare:
         counts = sorted({cell.replicates for cell in bare if not math.isnan(cell.replicates)})
         is_few = bool(counts) and counts[0] < statistics.MINIMUM_SEEDS
