@@ -75,6 +75,20 @@ def test_single_calls_are_samples_of_their_own():
     assert [(s.round, s.calls) for s in samples] == [(0, 1)] * 7 + [(1, 1)] * 7
 
 
+@pytest.mark.parametrize(
+    ("seconds", "burnt_in", "rounds"), [(0.01, 3, [0, 1]), (0.3, 2, [0, 1]), (8.0, 2, [0])]
+)
+def test_long_calls_are_burnt_in_and_sampled_less_often(seconds, burnt_in, rounds, monkeypatch):
+    """Compiling is no call of theirs: the first may take as long as it likes."""
+    from analysis.probes import timing
+
+    taken = iter([60.0] + [seconds] * 9)
+    monkeypatch.setattr(timing, "sample_seconds", lambda case, device: next(taken))
+    samples = timing.measure([timing.Case("a", {}, lambda: None)], 2, CPU)
+    assert [s.round for s in samples] == rounds
+    assert len(list(taken)) == 10 - burnt_in - len(rounds)
+
+
 # From records to the table ------------------------------------------------------------------------
 
 

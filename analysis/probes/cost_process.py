@@ -36,7 +36,7 @@ class Effort(NamedTuple):
     environment_rounds: int
 
 
-FULL = Effort(10, 20, rounds=3, training_rounds=2, vector_steps=5, environment_rounds=5)
+FULL = Effort(10, 20, rounds=2, training_rounds=2, vector_steps=5, environment_rounds=5)
 QUICK = Effort(2, 3, rounds=1, training_rounds=1, vector_steps=1, environment_rounds=1)
 
 

@@ -17,6 +17,10 @@ from analysis.probes.samples import Sample
 MATRIX_SIZES = (512, 768, 1024, 1536, 2048)
 SHORTEST_SAMPLE_SECONDS = 0.02
 BURN_IN_CALLS = 3
+BURN_IN_SECONDS = 0.25
+"""After the first call, which compiles, no further one is made for burn-in beyond these."""
+LONG_CALL_SECONDS = 1.0
+"""A call that takes longer averages a machine's noise by itself: one sample a process."""
 
 
 @dataclass
@@ -33,6 +37,8 @@ class Case:
     """Successive calls of a round that are samples of their own; 0: one sample of `calls`."""
     calls: int = field(default=1, init=False)
     """Calls a sample."""
+    is_long: bool = field(default=False, init=False)
+    """Whether one sample is enough."""
 
 
 def measure(
@@ -44,7 +50,8 @@ def measure(
 ) -> list[Sample]:
     """Burn in, then `rounds` samples of each case, one a round, in an order shuffled anew.
 
-    A sample is of as many calls as take `shortest` seconds, at least one.
+    A sample is of as many calls as take `shortest` seconds, at least one. A case of long calls is
+    sampled in the first round only.
     """
     for case in cases:
         burn_in(case, device, shortest)
@@ -55,6 +62,8 @@ def measure(
     try:
         for number in range(rounds):
             for order, case in enumerate(shuffle(list(cases), len(cases))):
+                if number and case.is_long:
+                    continue
                 for _ in range(case.single_calls or 1):
                     seconds = sample_seconds(case, device)
                     samples.append(Sample(case.name, number, order, case.calls, seconds))
@@ -65,8 +74,14 @@ def measure(
 
 def burn_in(case: Case, device: torch.device, shortest: float) -> None:
     """Compile and fill caches; then set the calls of a sample by the last call's time."""
-    for _ in range(BURN_IN_CALLS):
+    spent = 0.0
+    sample_seconds(case, device)
+    for _ in range(BURN_IN_CALLS - 1):
         seconds = sample_seconds(case, device)
+        spent += seconds
+        if spent > BURN_IN_SECONDS:
+            break
+    case.is_long = seconds > LONG_CALL_SECONDS
     if case.prepare is None and not case.single_calls:
         case.calls = max(1, min(1000, round(shortest / max(seconds, 1e-7))))
 
