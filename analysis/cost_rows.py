@@ -184,10 +184,15 @@ def _is_log(unit: str) -> bool:
 def _measures(record: ProbeRecord) -> Iterator[Measure]:
     is_memory = tuple(record.samples) == MEMORY_COLUMNS
     of_case = _memory_measures if is_memory else _time_measures
-    for case, rows in record.samples.groupby("case", sort=False):
-        about = record.document["cases"][case]
+    # In the order in which they were declared, an algorithm's default sizes first: that of the
+    # samples is shuffled.
+    by_case = dict(list(record.samples.groupby("case", sort=False)))
+    for case, about in record.document["cases"].items():
+        if case not in by_case:
+            continue
+        rows = by_case[case]
         for quantity, values, unit in of_case(about, rows):
-            yield Measure(quantity, about, values, unit, len(rows), str(case), record)
+            yield Measure(quantity, about, values, unit, len(rows), case, record)
 
 
 def _time_measures(about: Mapping[str, Any], rows: pd.DataFrame) -> Iterator[tuple]:

@@ -318,6 +318,21 @@ def test_the_command_leaves_the_same_bytes_twice(tmp_path):
     assert {"cost_of_steps.svg", "cost_growth.svg", "memory_parts.svg"} < set(found[0])
 
 
+def test_rings_stand_where_nc_lql_with_its_default_steps_is_crossed(table):
+    """In whatever order the cases were timed."""
+    from analysis.figures import cost_of_steps
+
+    data = cost_of_steps.data(table)
+    steps = data[data["comparator"] == ""].groupby(["quantity", "algorithm"])["steps"].nunique()
+    drawn = cost_of_steps.draw(data)
+    axes = [axis for part in drawn.subfigs for axis in part.axes]
+    for axis, quantity in zip(axes, ("action_seconds", "update_seconds"), strict=False):
+        assert steps[quantity, "nc_lql"] > 1
+        (ring,) = [line for line in axis.lines if line.get_fillstyle() == "none"]
+        crossing = one(table, **DENOISED, quantity=f"{quantity}_crossing", steps=20)
+        assert ring.get_xdata() == pytest.approx([crossing["value"]])
+
+
 @pytest.mark.parametrize("module", compute.FIGURES)
 def test_machines_never_share_a_panel(tmp_path, module):
     plant_costs(tmp_path)

@@ -12,18 +12,18 @@ from analysis.figures import costs
 from analysis.figures.costs import line, logarithmic, looks, order, readable_name
 
 PANELS = {
-    ("update_seconds", "batch"): "an update, by batch",
-    ("update_seconds", "critic_layers"): "an update, by layers",
-    ("update_seconds", "action_dimension"): "an update, by action dimension",
+    ("update_seconds", "batch"): "update, by batch",
+    ("update_seconds", "critic_layers"): "update, by layers",
+    ("update_seconds", "action_dimension"): "update, by action dimension",
     ("action_seconds", "batch"): "acting, by batch",
-    ("action_seconds", "critic_layers"): "an action, by layers",
-    ("action_seconds", "action_dimension"): "an action, by action dimension",
+    ("action_seconds", "critic_layers"): "action, by layers",
+    ("action_seconds", "action_dimension"): "action, by action dimension",
     ("live_tensor_bytes_without_replay", "batch"): "live tensors, by batch",
     ("live_tensor_bytes_without_replay", "critic_layers"): "live tensors, by layers",
     ("transitions_per_second", "environments"): "training, by environments",
 }
 SMALL_PRINT = (
-    "Other sizes at their defaults, those of HalfCheetah. In the corner of each panel: k of cost ~ "
+    "Other sizes at their defaults, those of HalfCheetah. At the top of each panel: k of cost ~ "
     "size^k, fitted over all sizes shown. Bars: 95 % intervals over processes. One update is owed "
     "for each step of all environments side by side. Live tensors are without the replay."
 )
@@ -67,12 +67,16 @@ def _machine(part: SubFigure, rows: pd.DataFrame, title: str) -> None:
                 label = number(exponents[name], 2)
                 handles += axis.plot([], [], markersize=2.5, label=label, **look[name])
         logarithmic(axis, own[size], heading, own["unit"].iloc[0])
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, high * (high / low) ** 0.15)  # room for the exponents
         axis.legend(
             handles=handles,
             fontsize=5.5,
+            ncols=len(handles),
             handlelength=1.2,
-            labelspacing=0.15,
-            loc="best",
+            handletextpad=0.3,
+            columnspacing=0.6,
+            loc="upper left",
             borderpad=0.1,
         )
     handles = [axes[0, 0].plot([], [], markersize=3.5, **look[name])[0] for name in names]

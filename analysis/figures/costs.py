@@ -110,7 +110,7 @@ def logarithmic(axis: Axes, sizes: Sequence[int], title: str, unit: str) -> None
     room = [b / a > 1.35 for a, b in zip(sizes[:-1], sizes[1:], strict=True)] + [True]
     axis.set_xticks(sizes, [str(n) if has else "" for n, has in zip(sizes, room, strict=True)])
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.margins(y=0.12)
     low, high = axis.get_ylim()
     # Within less than a decade no power of ten may lie, so that some of its parts are labelled.
