@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from audited import ENVIRONMENTS, HOPPER, ROOT, derive, furnish, runs
+from cost_records import plant_costs
 from planted import plant
 from pypdf import PdfReader
 from repository import copy
 
 from algorithms import ALGORITHMS
-from analysis import claims, paper
+from analysis import claims, compute, paper
 from analysis.artefacts import paper_of
 from analysis.records import RecordError
 
@@ -127,6 +128,23 @@ def test_it_shows_where_held_chains_are_exact(folder):
     pd.concat([table, short]).to_csv("results/sampler_exactness.csv", index=False)
     shown = text()
     assert "plain chain (LQL) 0.31 0.62" in shown and "0.47" not in shown and "0.93" not in shown
+
+
+def test_it_shows_beyond_how_many_denoising_steps_nc_lql_costs_less(folder):
+    furnished(five_seeds())
+    assert "Where the balance tips" not in text()
+    plant_costs(Path("records"))
+    assert compute.main(["--records", "records", "--output", "results"]) == 0
+    table = pd.read_csv("results/compute.csv")
+    found = table[(table["quantity"] == "update_seconds_crossing") & (table["steps"] == 20)]
+    (value,) = found[found["algorithm"] == "nc_lql"]["value"]
+    # 4 ms a Langevin step against 10 ms and 5 ms a denoising step.
+    assert value == pytest.approx(14.0)
+    shown = text()
+    assert "Where the balance tips" in shown
+    assert "an update 2.00 (2.00 to 2.00) 14.0 (14.0 to 14.0)" in shown
+    # In 80 steps it costs more than a single candidate at every number of steps measured.
+    assert "one candidate 22.7 (22.7 to 22.7) 90.9 (90.9 to 90.9) none" in shown
 
 
 def test_a_figure_is_in_vector_form(folder):
