@@ -6,6 +6,7 @@ exponents) is compared within each process first. Needs neither torch nor an alg
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -64,6 +65,9 @@ MEMORY_NAMES = {
     "peak_device_reserved": "peak_device_reserved_bytes",
 }
 LIVE = ("parameters", "targets", "gradients", "optimiser_state", "replay", "other", "activations")
+TRAINED = "trained_parameters"
+"""What an update trains, counted by its bytes."""
+FLOAT32_BYTES = 4
 Row = dict[str, Any]
 
 
@@ -175,7 +179,7 @@ def estimate(values: pd.Series | list[float], is_log: bool) -> Interval:
 
 
 def _is_log(unit: str) -> bool:
-    return unit != "byte"
+    return unit not in ("byte", "parameter")
 
 
 # Measures ----------------------------------------------------------------------------------------
@@ -217,6 +221,7 @@ def _memory_measures(about: Mapping[str, Any], rows: pd.DataFrame) -> Iterator[t
     if about["quantity"] == "live_bytes":
         kept = [part for part in live if part != "replay"]
         yield "live_tensor_bytes_without_replay", parts[kept].sum(axis=1), "byte"
+        yield TRAINED, parts["parameters"] / FLOAT32_BYTES, "parameter"
         return
     for part, quantity in MEMORY_NAMES.items():
         if part in parts:
@@ -239,6 +244,17 @@ def batching(machine: Machine) -> Iterator[Row]:
         for m in machine.curve(single, "batch"):
             if m is not single:
                 yield _ratio(machine, "batching_gain", m, single)
+
+
+def equal_depths(machine: Machine) -> Iterator[Row]:
+    """Trained parameters to those of each other method with as many hidden layers: one may be
+    published with more of them than another."""
+    bases = [m for m in machine.bases(TRAINED) if m.size("critic_layers") is not None]
+    for base, other in itertools.permutations(bases, 2):
+        for m in machine.curve(other, "critic_layers"):
+            if m.size("critic_layers") == base.size("critic_layers"):
+                quantity = f"{TRAINED}_at_equal_depth"
+                yield _ratio(machine, quantity, base, m, comparator=other.algorithm)
 
 
 def _ratio(machine: Machine, quantity: str, top: Measure, bottom: Measure, **more: Any) -> Row:
@@ -362,6 +378,7 @@ def exponents(machine: Machine) -> Iterator[Row]:
 ROWS: tuple[Callable[[Machine], Iterator[Row]], ...] = (
     measured,
     batching,
+    equal_depths,
     comparisons,
     crossings,
     exponents,

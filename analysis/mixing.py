@@ -84,6 +84,15 @@ def exponent(by_dimension: Mapping[int, np.ndarray]) -> Interval:
     return Interval(slope, slope - half, slope + half)
 
 
+def positive_mean(values: np.ndarray) -> Interval:
+    """Mean of numbers above 0, with Student's interval of its logarithm, by linearisation: a
+    symmetric one of a few skewed counts reaches below zero."""
+    found = mean_interval(values)
+    share = (found.high - found.value) / found.value
+    low, high = found.value * np.exp([-share, share])
+    return Interval(found.value, float(low), float(high))
+
+
 def _row(quantity: str, key: tuple, interval: Interval, arm: Arm, **more: Any) -> Row:
     sampler, landscape, distance = key[:3]
     return {
@@ -99,7 +108,7 @@ def single(found: Mapping[Key, Arm]) -> Iterator[Row]:
     """Rows of one dimension at a time."""
     for key, arm in found.items():
         size = {"dimension": key[3], "step_size": arm.step_size}
-        yield _row("evaluations", key, mean_interval(arm.evaluations), arm, **size)
+        yield _row("evaluations", key, positive_mean(arm.evaluations), arm, **size)
         plain = found.get((PLAIN, *key[1:]))
         if plain is None or plain is arm:
             continue

@@ -156,8 +156,12 @@ def decide(cells: Sequence[Cell]) -> Decision:
     refuted = _refuted(cells)
     if refuted:
         names = _names(refuted)
-        correction = " after Holm's correction" if len(cells) > 1 else ""
-        told = f"refuted on {names}{correction}" if names else "the interval lies on the other side"
+        told = "the interval lies on the other side"
+        if len(cells) > 1:
+            counts = f"{len(refuted)} of {len(cells)} after Holm's correction, {holding} hold"
+            told = f"refuted in {counts}: {names}"
+        elif names:
+            told = f"refuted on {names}"
         if refuted[0].is_exact:
             told = f"counted: not on {names}" if names else "counted"
         return Decision(NOT_SUPPORTED, refuted[0], holding, told)

@@ -116,10 +116,11 @@ def other_quantities() -> list[dict]:
     shared = {"env": HOPPER, "comparator": "", "device_type": "cpu"}
     rows = []
     for algorithm, networks in (("nc_lql", 4), ("sac", 5), ("diffusion_ql", 6)):
-        for quantity in ("networks", "trainable_parameters"):
-            own = {"quantity": quantity, "algorithm": algorithm, "value": networks}
-            rows.append(shared | own)
+        rows.append(shared | {"quantity": "networks", "algorithm": algorithm, "value": networks})
     nc = {"algorithm": "nc_lql", "device_type": "cpu", "low": 0.5, "high": 40, "repeats": 10}
+    for comparator in ("sac", "diffusion_ql"):
+        ratio = {"comparator": comparator, "value": 0.7, "low": 0.7, "high": 0.7}
+        rows.append(nc | {"quantity": "trained_parameters_at_equal_depth", **ratio})
     rows.append(nc | {"quantity": "batching_gain", "batch": 256, "value": 20})
     rows.append(nc | {"quantity": "update_seconds_exponent", "over": "critic_layers", "value": 0.9})
     return rows
@@ -137,7 +138,7 @@ def test_costs_by_denoising_steps_and_without_a_gpu(probed):
         "no GPU was measured",
     ]
     assert verdict(table, "12-cpu") == "inconclusive" and verdict(table, "15") == "supported"
-    assert verdict(table, "11a-sac") == "supported"
+    assert verdict(table, "11a-sac") == verdict(table, "11b-sac") == "supported"
     assert table.loc["11a-sac", ["value", "cell"]].tolist() == [0.8, HOPPER]
     rows += [compute("cuda", steps, 0.5) for steps in (5, 20, 100)]
     cuda = {"quantity": "batching_gain", "batch": 256, "algorithm": "nc_lql", "value": 90}

@@ -1,5 +1,6 @@
 """What costs are, counted and derived. Nothing here depends on the clock."""
 
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -14,7 +15,7 @@ from cost_records import CPU, ENVIRONMENTS, NETWORKS, action_seconds, plant_cost
 from planted import plant
 
 import algorithms
-from analysis import compare_probes, compute, time_to_threshold
+from analysis import compare_probes, compute, cost_rows, time_to_threshold
 from analysis.cost_rows import crossing
 from analysis.probes import cost_process, cost_subjects, costs, subjects
 from analysis.probes import samples as records
@@ -192,6 +193,28 @@ def test_live_bytes_add_up(table):
     assert by_name["peak_resident_bytes"] == 802
     row = one(table, quantity="live_tensor_bytes_without_replay", cases="live_bytes/nc_lql/base")
     assert row["value"] == 6_500
+
+
+def test_parameters_are_compared_at_equal_depth(tmp_path):
+    """NC-LQL by default has more layers than SAC, and more parameters; as deep, SAC has more."""
+    plant_costs(tmp_path)
+    (machine,) = compute.machines_of(compute.read_records(tmp_path))
+    (like,) = machine.find(quantity=cost_rows.TRAINED, case="live_bytes/nc_lql/base")
+
+    def trained(name: str, layers: int, parameters: float, is_base: bool) -> cost_rows.Measure:
+        sizes = like.about["sizes"] | {"critic_layers": layers}
+        about = like.about | {"algorithm": name, "sizes": sizes, "is_base": is_base}
+        values = pd.Series([parameters] * 5)
+        return dataclasses.replace(like, about=about, values=values, case=f"{name}/{layers}")
+
+    machine.measures = [
+        trained("nc_lql", 3, 300, is_base=True),
+        trained("sac", 2, 200, is_base=True),
+        trained("sac", 3, 400, is_base=False),
+    ]
+    (row,) = cost_rows.equal_depths(machine)
+    assert (row["algorithm"], row["comparator"], row["critic_layers"]) == ("nc_lql", "sac", 3)
+    assert row["value"] == pytest.approx(0.75) and row["cases"] == "nc_lql/3 / sac/3"
 
 
 def test_few_processes_have_no_interval(tmp_path):

@@ -270,6 +270,17 @@ def test_mixing_counts_what_never_gets_there(tmp_path):
     assert beyond.loc["annealed_soft", "low"] < 0 < beyond.loc["annealed_soft", "high"]
 
 
+def test_the_interval_of_a_count_stays_above_zero():
+    counts = np.array([12.0, 15.0, 20.0, 30.0, 2560.0])
+    found = mixing.positive_mean(counts)
+    assert sampler_records.mean_interval(counts).low < 0 < found.low < found.value < found.high
+    # Where little varies, the two agree.
+    close = np.array([100.0, 101.0, 99.0, 100.5, 99.5])
+    assert mixing.positive_mean(close) == pytest.approx(
+        sampler_records.mean_interval(close), rel=1e-3
+    )
+
+
 def test_what_the_budget_alone_made_has_no_exponent(tmp_path):
     """Repeats that never got there count as the budget, which looks like growth of exponent 0."""
     mixing_record(tmp_path)
