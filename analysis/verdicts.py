@@ -158,8 +158,8 @@ def decide(cells: Sequence[Cell]) -> Decision:
         names = _names(refuted)
         told = "the interval lies on the other side"
         if len(cells) > 1:
-            counts = f"{len(refuted)} of {len(cells)} after Holm's correction, {holding} hold"
-            told = f"refuted in {counts}: {names}"
+            counts = f"{len(refuted)} of {len(cells)} after Holm's correction"
+            told = f"refuted in {counts}, {holding} {'holds' if holding == 1 else 'hold'}: {names}"
         elif names:
             told = f"refuted on {names}"
         if refuted[0].is_exact:
