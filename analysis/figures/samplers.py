@@ -18,7 +18,7 @@ NAMES = {
     "annealed_mean": "annealed, E[Q(a + σz)]",
     "annealed_soft": "annealed, τ log E[exp(Q(a + σz)/τ)]",
     "annealed_soft_wide": "annealed, τ log E[…], σ from 0.5",
-    "authors": "authors' setting (NC-LQL)",
+    "authors": "authors' form (NC-LQL)",
 }
 _COLOURS = {
     "plain": COLOURS["lql"],
