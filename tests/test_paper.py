@@ -151,6 +151,20 @@ def test_it_shows_beyond_how_many_denoising_steps_nc_lql_costs_less(folder):
     assert "one candidate 22.7 (22.7 to 22.7) 90.9 (90.9 to 90.9) none" in shown
 
 
+def test_it_shows_seconds_to_returns_and_what_never_got_there(folder):
+    furnished(five_seeds())
+    assert "Seconds to the declared returns" not in text()
+    common = {"quantity": "seconds_to_threshold", "machine": "box", "env": HOPPER, "repeats": 5}
+    rows = [
+        {"algorithm": "nc_lql", "threshold": 500.0, "value": 1234.4, "censored": 0},
+        {"algorithm": "ppo", "threshold": 500.0, "value": 77.0, "censored": 5},
+        {"algorithm": "ppo", "threshold": 900.0, "value": 78.0, "censored": 4},
+    ]
+    pd.DataFrame([common | row for row in rows]).to_csv("results/compute.csv", index=False)
+    shown = text()
+    assert f"{HOPPER} 500 1,234 not in 77" in shown and f"{HOPPER} 900 – 78" in shown
+
+
 def test_a_figure_is_in_vector_form(folder):
     furnished(five_seeds())
     assert "Return against environment transitions" not in text()

@@ -240,7 +240,7 @@ def _gap_remarks(frame: pd.DataFrame, look: Mapping[str, Look]) -> list[str]:
     for (algorithm, note), rows in frame[frame["series"] == "gap"].groupby(
         ["algorithm", "note"], sort=False
     ):
-        where = "every environment" if set(rows["env"]) == every else ", ".join(rows["env"])
+        where = "any environment" if set(rows["env"]) == every else ", ".join(rows["env"])
         notes.append((look[algorithm].name, f"{note} in {where}"))
     return grouped(notes)
 
