@@ -149,6 +149,8 @@ def test_it_shows_beyond_how_many_denoising_steps_nc_lql_costs_less(folder):
     assert "an update 2.00 (2.00 to 2.00) 14.0 (14.0 to 14.0)" in shown
     # In 80 steps it costs more than a single candidate at every number of steps measured.
     assert "one candidate 22.7 (22.7 to 22.7) 90.9 (90.9 to 90.9) none" in shown
+    assert claims.main(["--missing", "refuse"]) == 0
+    assert "(3 of 5: 20, 50, 100)" in text(), "the abstract says for which of them"
 
 
 def test_it_shows_seconds_to_returns_and_what_never_got_there(folder):
