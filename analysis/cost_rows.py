@@ -66,7 +66,7 @@ MEMORY_NAMES = {
 }
 LIVE = ("parameters", "targets", "gradients", "optimiser_state", "replay", "other", "activations")
 TRAINED = "trained_parameters"
-"""What an update trains, counted by its bytes."""
+"""What an update trains, counted by its bytes: the networks' few buffers are among them."""
 FLOAT32_BYTES = 4
 Row = dict[str, Any]
 
@@ -190,11 +190,11 @@ def _measures(record: ProbeRecord) -> Iterator[Measure]:
     of_case = _memory_measures if is_memory else _time_measures
     # In the order in which they were declared, an algorithm's default sizes first: that of the
     # samples is shuffled.
-    by_case = dict(list(record.samples.groupby("case", sort=False)))
-    for case, about in record.document["cases"].items():
-        if case not in by_case:
-            continue
-        rows = by_case[case]
+    cases = record.document["cases"]
+    declared = {case: k for k, case in enumerate(cases)}
+    by_case = record.samples.groupby("case", sort=False)
+    for case, rows in sorted(by_case, key=lambda pair: declared[pair[0]]):
+        about = cases[case]
         for quantity, values, unit in of_case(about, rows):
             yield Measure(quantity, about, values, unit, len(rows), case, record)
 

@@ -16,9 +16,9 @@ at a time: steps of the chain, candidates, layers of the critic, action dimensio
 Leaves two records, `costs/<machine>` (times) and `memory/<machine>` (bytes), each a CSV of raw
 samples and a JSON of what they are of and were measured on, in results/probes/; `python -m
 analysis.compute` derives tables and figures from them. Nothing else should run meanwhile: the load
-before each process, and its seconds of processor and of clock, are kept. It takes 40 minutes on 2
-cores, and where nothing was compiled before, 8 more. --quick measures a few sizes once and eagerly,
-to see that it works, and leaves them in build/.
+before each process, and its seconds of processor and of clock, are kept (`processes` of the record;
+the first also compiles). --quick measures a few sizes once and eagerly, to see that it works, and
+leaves them in build/.
 """
 
 import argparse
