@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import repository
 import torch
 
 from analysis.probes import distances, lines
@@ -165,3 +166,55 @@ def test_soft_smoothing_is_the_law_of_noisy_draws_and_mean_smoothing_is_not():
 def test_scaled_draws_of_unequal_widths_are_refused():
     with pytest.raises(ValueError, match="c = 1"):
         landscape("unequal_widths", 2).draw(10, rng(), 8.0)
+
+
+def _bumps(a, first_width, second_width, weights=(0.2, 0.8), dimension=1):
+    """log of the two modes' sum at -1/2 and 1/2 of the first axis, round in `dimension` axes."""
+    parts = []
+    for weight, centre, width in zip(
+        weights, (-0.5, 0.5), (first_width, second_width), strict=True
+    ):
+        square = ((a[:, :dimension] - torch.eye(1, dimension) * centre) ** 2).sum(-1)
+        parts.append(weight * torch.exp(-square / (2 * width**2)) / width**dimension)
+    return torch.log(sum(parts))
+
+
+PRINTED = {
+    "quadratic": (
+        "-(a_i - 0.5)^2 \\/ (2 dot 0.25^2)",
+        lambda a: -((a - 0.5) ** 2).sum(-1) / (2 * 0.25**2),
+    ),
+    "mixture": (
+        "log(0.2 thin N(a_1; -D\\/2, 0.1^2) + 0.8 thin N(a_1; D\\/2, 0.1^2))",
+        lambda a: _bumps(a, 0.1, 0.1) - (a[:, 1:] ** 2).sum(-1) / (2 * 0.1**2),
+    ),
+    "unequal_widths": (
+        "log(0.2 thin N(a; -D\\/2 thin e_1, 0.1^2 I) + 0.8 thin N(a; D\\/2 thin e_1, 0.12^2 I))",
+        lambda a: _bumps(a, 0.1, 0.12, dimension=a.shape[-1]),
+    ),
+    "ring": (
+        "-(|a| - 0.6)^2 \\/ (2 dot 0.1^2)",
+        lambda a: -((torch.linalg.vector_norm(a, dim=-1) - 0.6) ** 2) / (2 * 0.1**2),
+    ),
+    "rugged": (
+        "-(a_i - 0.2)^2 \\/ (2 dot 0.4^2) + 1.5 cos(4 pi a_i)",
+        lambda a: (-((a - 0.2) ** 2) / (2 * 0.4**2) + 1.5 * torch.cos(4 * torch.pi * a)).sum(-1),
+    ),
+}
+"""The paper's formulas, as printed and as numbers, written anew."""
+
+
+@pytest.mark.parametrize("name", LANDSCAPES)
+def test_the_paper_prints_what_is_sampled(name):
+    text, formula = PRINTED[name]
+    assert text in (repository.ROOT / "paper/parts/results.typ").read_text()
+    scene = landscape(name, 3)
+    # Where both modes are felt: elsewhere a sum of two densities underflows.
+    action = 0.7 * torch.tanh(torch.randn(500, 3, dtype=torch.float64, generator=_generator()))
+    difference = scene.log_density(action) - formula(action)
+    assert difference.std() < 1e-6
+    assert (scene.log_density(action) - formula(action * 1.01)).std() > 1e-3
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

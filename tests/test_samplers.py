@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import repository
 import torch
 
 from algorithms.langevin import annealed_step_sizes, geometric_noise_levels
@@ -24,7 +25,15 @@ from analysis.probes.laboratory import Place
 from analysis.probes.landscapes import Separable, landscape
 from analysis.probes.lines import Quadratic
 from analysis.probes.quantities import Measurement
-from analysis.probes.samplers import LADDER, LEVELS, Sampler, Target, generators
+from analysis.probes.samplers import (
+    LADDER,
+    LEVELS,
+    SMOOTHINGS,
+    Sampler,
+    Target,
+    generators,
+    step_sizes_of,
+)
 from analysis.probes.samples import ProbeRecordError, conditions
 
 CPU = torch.device("cpu")
@@ -95,6 +104,13 @@ def test_the_walk_is_that_of_the_method():
         sampler.run(15, torch.zeros(1, 4, 2), [1e-4], generators(0).torch)
 
 
+@pytest.mark.parametrize("name", ["plain", *SMOOTHINGS])
+def test_every_sampler_has_as_many_step_sizes_as_the_paper_says(name):
+    assert len(set(step_sizes_of(name))) == 6
+    text = (repository.ROOT / "paper/parts/results.typ").read_text()
+    assert "each at the best of six step sizes" in text
+
+
 def test_only_the_divided_gradient_forgets_the_scale_of_q():
     place, sizes = Place("mixture", 2, 1.0), exactness_probe.SMOKE
     cell = exactness_probe.Cell(place, sizes)
@@ -102,7 +118,7 @@ def test_only_the_divided_gradient_forgets_the_scale_of_q():
     def shares(name):
         return [
             np.mean([row["unchanged_share"] for row in found.repeats])
-            for found in cell.unchanged(name, exactness_probe.step_sizes_of(name)[3], 20)
+            for found in cell.unchanged(name, step_sizes_of(name)[3], 20)
         ]
 
     assert min(shares("authors")) > 0.95
@@ -150,7 +166,7 @@ def test_stationarity_is_only_called_where_chains_forget_their_start(name):
     unimodal = exactness_probe.Cell(Place("quadratic", 1), sizes)
     two_modes = exactness_probe.Cell(Place("mixture", 1, 1.0), sizes)
     index = 2 if name == "plain" else 4
-    streams, size = generators(0), [exactness_probe.step_sizes_of(name)[index]]
+    streams, size = generators(0), [step_sizes_of(name)[index]]
     targets = [Sampler(name, Target(cell.landscape)) for cell in (unimodal, two_modes)]
     (_, (one,)), (_, (two,)) = (
         cell.held(sampler, 64, size, streams)
