@@ -60,7 +60,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         shown,
         [
             f"Until the mode weight's error is at most {threshold:g} and stays there. Bars: 95 %, "
-            f"{repeats} repeats of independent chains; each sampler at the best of six step sizes.",
+            f"{repeats} repeats of independent chains; each sampler at the best of equally "
+            "many step sizes.",
             "Hollow: some repeats never got there and count as the budget (dashed).",
         ],
     )

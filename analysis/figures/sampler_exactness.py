@@ -106,7 +106,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             "without modes the energy distance, to that of exact draws. Third row: at "
             f"{_first(study_rows)}.",
             f"Bars: 95 %, {int(frame['repeats'].min())} repeats of independent chains. Each "
-            "sampler at the best of six step sizes.",
+            "sampler at the best of equally many step sizes, held ones at fine ones.",
         ],
     )
     return shown

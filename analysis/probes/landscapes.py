@@ -45,6 +45,8 @@ class Landscape(ABC):
     """Between the modes, in half widths of the box."""
     split: float | None = None
     """Where the first axis is cut into the modes' sides; None where there are none."""
+    curvature: float
+    """Of U where it is largest, along the steepest direction: -U'' there."""
 
     @abstractmethod
     def log_density(self, action: Tensor) -> Tensor:
@@ -73,6 +75,7 @@ class Separable(Landscape):
     def __init__(self, name: str, dimension: int, first: Line, other: Line, split=None):
         self.name, self.dimension, self.split = name, dimension, split
         self.first, self.other = first, other
+        self.curvature = max(line.curvature for line in (first, other))
         if isinstance(first, Modes):
             self.distance = max(first.centres) - min(first.centres)
 
@@ -139,6 +142,7 @@ class UnequalWidths(Landscape):
     def __init__(self, dimension: int, distance: float, weights=(0.2, 0.8), widths=(0.1, 0.12)):
         self.dimension, self.distance, self.split = dimension, distance, 0.0
         self.weights, self.widths = weights, widths
+        self.curvature = 1 / min(widths) ** 2
 
     def _offsets(self, action: Tensor) -> tuple[Tensor, Tensor]:
         """Squared distances (...) to either centre."""
@@ -246,6 +250,7 @@ class Ring(Landscape):
 
     def __init__(self, dimension: int, radius: float = 0.6, width: float = 0.1):
         self.dimension, self.line = dimension, Quadratic(radius, width)
+        self.curvature = self.line.curvature
         if dimension == 1:
             self.split, self.distance = 0.0, 2 * radius
 

@@ -29,6 +29,10 @@ class Quadratic(NamedTuple):
     def feature(self) -> float:
         return self.width
 
+    @property
+    def curvature(self) -> float:
+        return self.width**-2
+
     def value(self, x: Tensor) -> Tensor:
         return -(x - self.centre).square() / (2 * self.width**2)
 
@@ -51,6 +55,10 @@ class Modes(NamedTuple):
     def feature(self) -> float:
         """The turn from one mode to the other is as steep as their distance is large."""
         return self.width**2 / (self.centres[1] - self.centres[0] + self.width)
+
+    @property
+    def curvature(self) -> float:
+        return self.width**-2
 
     def _log_ratio(self, x: Tensor) -> Tensor:
         """Of the second mode's share to the first's: linear, since the widths are equal."""
@@ -84,6 +92,10 @@ class Rugged(NamedTuple):
     @property
     def feature(self) -> float:
         return 0.5 / self.frequency
+
+    @property
+    def curvature(self) -> float:
+        return self.width**-2 + self.height * self.frequency**2
 
     def value(self, x: Tensor) -> Tensor:
         bowl = -(x - self.centre).square() / (2 * self.width**2)

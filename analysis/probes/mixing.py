@@ -5,7 +5,7 @@
 Chains start from uniform actions, half of them nearer to either mode, where the modes have 0.2 and
 0.8 of the mass. The error of the second mode's weight is recorded at budgets that double; an
 annealed walk is run anew for each, since its levels divide the budget, and a plain chain goes on.
-A sampler's step size is the one of six whose pilot chains, which are not measured again, come
+A sampler's step size is the one whose pilot chains, which are not measured again, come
 below the threshold and stay there first.
 
 - `mixture`: equal widths, coordinates independent. What the plain chain does along the first axis

@@ -48,13 +48,20 @@ SMOOTHINGS: dict[str, Smoothing] = {
     "annealed_soft_wide": "soft",
     "authors": "mean",
 }
-STEP_SIZES: dict[bool, tuple[float, ...]] = {
-    False: (1e-4, 4e-4, 1.6e-3, 6.4e-3, 2.56e-2, 1.024e-1),
-    True: (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2),
-}
-"""By whether a chain is annealed: six each, in squared actions. The coarsest level of an annealed
-one takes steps 10,000 times as large, from the range of the plain ones to beyond the box; the
-authors' 1e-4 is among them."""
+
+
+def half_decades(smallest: int, count: int = 11) -> tuple[float, ...]:
+    """From 10^smallest up, each the square root of 10 times the one before."""
+    return tuple(float(f"{10 ** (smallest + k / 2):.3g}") for k in range(count))
+
+
+STEP_SIZES = {False: half_decades(-6), True: half_decades(-7)}
+"""By whether a chain is annealed: equally many, equally far apart, in squared actions. The coarsest
+level of an annealed one takes steps 10,000 times as large, from the range of the plain ones to
+beyond the box; the authors' 1e-4 is among them."""
+COARSEST = 1.0
+"""Of epsilon k, where U has curvature k: up to it the variance on a quadratic is at most 4/3 of the
+law's, and beyond it a chain says more of its step than of the law (`algorithms.langevin`)."""
 
 
 class Target(NamedTuple):
@@ -78,6 +85,7 @@ def sampler_configuration(seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
         "step_sizes": {"plain": STEP_SIZES[False], "annealed": STEP_SIZES[True]},
+        "coarsest": COARSEST,
         "nc_lql": {name: getattr(DEFAULTS, name) for name in names},
     }
 
@@ -90,6 +98,15 @@ def is_annealed(sampler: str) -> bool:
 def step_sizes_of(sampler: str) -> tuple[float, ...]:
     """Those that it is tuned over."""
     return STEP_SIZES[is_annealed(sampler)]
+
+
+def fine_step_sizes_of(sampler: str, landscape: Landscape) -> tuple[float, ...]:
+    """Those at which holding the chain can tell the law: of a divided gradient all, since its drift
+    knows no curvature."""
+    sizes = step_sizes_of(sampler)
+    if sampler == "authors":
+        return sizes
+    return tuple(size for size in sizes if size * landscape.curvature <= COARSEST)
 
 
 @cache
