@@ -135,7 +135,7 @@ def derive(plan: Mapping, missing: str) -> dict[str, bytes]:
     table = claims_table(document, plan, missing)
     return {
         "claims.csv": csv_bytes(table, COUNTS),
-        "claims.md": markdown(table, document["topics"], plan).encode(),
+        "claims.md": markdown(table, document, plan).encode(),
     }
 
 

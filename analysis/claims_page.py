@@ -54,19 +54,36 @@ def detectable(row: pd.Series) -> str:
     return f"{kind}{figures(row['detectable'])}"
 
 
-def markdown(table: pd.DataFrame, topics: Mapping[str, str], plan: Mapping) -> str:
-    """claims.md: counts, a table for each topic, then how each claim was decided."""
+def counted(table: pd.DataFrame, verdict: str) -> str:
+    """How many rows have a verdict, and of how many claims: a claim with a row for each of several
+    step counts or environments is one all the same."""
+    rows = table[table["verdict"] == verdict]
+    families = rows["family"].nunique()
+    return f"{len(rows)} {verdict}" + (f" ({families} claims)" if families < len(rows) else "")
+
+
+def amendment(change: Mapping) -> str:
+    """A change of a rule in words."""
+    moved = f" Moved: {change['moved']}." if "moved" in change else ""
+    told = f"{change['date']}, {', '.join(change['claims'])}. {change['was']} {change['became']}"
+    return " ".join(f"{told} {change['why']}{moved}".split())
+
+
+def markdown(table: pd.DataFrame, document: Mapping, plan: Mapping) -> str:
+    """claims.md: counts, a table for each topic, how each claim was decided, and what was changed
+    of the rules since; `document` is of `read_claims`."""
+    topics = document["topics"]
     scale = plan["scales"][plan["scale"]]
     lines = [
         f"# Claims: {plan['scale']}",
         "",
         "What is claimed of arXiv 2602.07873 by its abstract, a third party's digest and its "
-        "authors' code, in our words, each decided by a rule that was declared before the data "
-        "(`paper/claims.yaml`). The paper's own tables could not be read. Rows end in "
-        f"“at {number(scale['transitions'])} transitions” where this scale decides them; the "
-        "scale `paper` is the protocol of the authors' code.",
+        "authors' code, in our words, each decided by a rule of `paper/claims.yaml`, declared "
+        "before the data but for the changes at the end. The paper's own tables could not be read. "
+        f"Rows end in “at {number(scale['transitions'])} transitions” where this scale decides "
+        "them; the scale `paper` is the protocol of the authors' code.",
         "",
-        *(f"- {count} {verdict}: {MEANING[verdict]}." for verdict, count in tally(table).items()),
+        *(f"- {counted(table, verdict)}: {MEANING[verdict]}." for verdict in VERDICTS),
         "",
         "Measured is the cell that weighs most against the claim, with its 95 % interval. "
         "Detectable is the smallest difference that the replicates at hand would have found four "
@@ -87,6 +104,8 @@ def markdown(table: pd.DataFrame, topics: Mapping[str, str], plan: Mapping) -> s
     lines += ["", "## How each was decided", ""]
     for _, row in table.iterrows():
         lines += _details(row)
+    lines += ["", "## What was changed after its data were first seen", ""]
+    lines += [f"- {amendment(change)}" for change in document["amendments"]]
     return "\n".join(lines) + "\n"
 
 

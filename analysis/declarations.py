@@ -6,6 +6,7 @@ and the reason. What each key means says `paper/claims.schema.yaml`.
 
 import dataclasses
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -100,10 +101,21 @@ def _check_names(file: str | Path, claim: Mapping, document: Mapping) -> None:
         kinds = ("count" in test) + ("relative_to" in test and "count" not in test)
         if not kinds and "value" not in test:
             refuse("a test needs a value")
-        if not kinds and "above_all" not in test and not {"low", "high"} <= test.keys():
+        kinds += "above_all" in test or test.get("is_count", False)
+        if not kinds and not {"low", "high"} <= test.keys():
             refuse("a test needs low and high, unless it counts or is over rows")
-        if not kinds and "above_all" not in test and "replicates" not in test:
+        if not kinds and "replicates" not in test:
             refuse("a test needs replicates, unless it counts or is over rows")
+        if "refuted" in test and _overlap(test["supported"], test["refuted"]):
+            refuse("an interval could lie in both its regions")
+
+
+def _overlap(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Whether an interval could lie in both."""
+    if "value_at_most" in one and other.get("above", -math.inf) >= one["value_at_most"]:
+        return False
+    low = max(region.get("above", -math.inf) for region in (one, other))
+    return low < min(region.get("below", math.inf) for region in (one, other))
 
 
 def columns_of(test: Mapping[str, Any]) -> Iterator[str]:
@@ -118,6 +130,8 @@ def columns_of(test: Mapping[str, Any]) -> Iterator[str]:
         yield from test.get(key, ())
     for pair in test.get("censored", {}).get("arms", ()):
         yield from pair
+    if "void_where" in test:
+        yield test["void_where"]["column"]
 
 
 def declarations(document: Mapping[str, Any], own: str, transitions: int) -> list[Declaration]:
@@ -192,7 +206,7 @@ def _fill(value: Any, names: Mapping[str, Any]) -> Any:
 
 def rule(test: Mapping[str, Any]) -> str:
     """The rule of a test in words."""
-    exact = "count" in test or "relative_to" in test
+    exact = "count" in test or "relative_to" in test or test.get("is_count", False)
     several = "per" in test
     unit = f" times {COLUMN_WORDS.get(test['of'], test['of'])}" if "of" in test else ""
     what = "the value" if exact else "the 95 % interval"
@@ -205,6 +219,8 @@ def rule(test: Mapping[str, Any]) -> str:
     told += f"; not supported if {what} is{refuted}"
     if several:
         told += " for any of them" + ("" if exact else " (Holm)")
+    if "void_where" in test:
+        told += f"; not tested where {test['void_where']['reason']}"
     if "censored" in test:
         arm = "either arm" if test["censored"]["of"] == "either" else "every arm"
         told += f"; not tested if more than half of {arm} never got there"

@@ -147,6 +147,7 @@ class Evidence:
         if rows.empty:
             raise NotTested("no environment of this scale is validated")
         for name, key, group in _groups(rows, test.get("per", [])):
+            name = " ".join(filter(None, (test.get("called"), name)))
             reader = _Reader(test, path, declaration.id, name, group)
             if "above_all" in test:
                 yield reader.over_rows()
@@ -263,6 +264,9 @@ class _Reader:
         """As the columns of the only row say."""
         self._check_single()
         test = self.test
+        if test.get("is_count"):
+            value = self.number(test["value"])
+            return self.cell(Interval(value, value, value), is_exact=True)
         replicates = min(self.number(column) for column in test["replicates"])
         interval = Interval(*(self.number(test[key]) for key in ("value", "low", "high")))
         if not math.isnan(interval.low) and not interval.low <= interval.high:
@@ -270,7 +274,7 @@ class _Reader:
         enough = replicates >= test.get("fewest", statistics.MINIMUM_SEEDS)
         if "enters" in test and self.rows.iloc[0][test["enters"]] != "yes":
             enough = False
-        untested = self._censored()
+        untested = self._void() or self._censored()
         if not enough or untested:
             interval = Interval(interval.value, math.nan, math.nan)
         degrees = (
@@ -292,6 +296,12 @@ class _Reader:
             replicates=replicates,
             untested=untested,
         )
+
+    def _void(self) -> str:
+        """Why the row means nothing, where it is declared not to."""
+        declared = self.test.get("void_where", {})
+        is_void = declared and self.rows.iloc[0][declared["column"]] == declared["value"]
+        return declared["reason"] if is_void else ""
 
     def _censored(self) -> str:
         """How many never got there, where they are too many for an estimate to mean anything."""

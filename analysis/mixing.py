@@ -12,6 +12,8 @@ One row each, with an interval over repeats of independent chains:
   dimensions; its `repeats` and `censored` are those of all. Censored repeats pull it towards 0;
   where all are, it is empty.
 - `growth_exponent_beyond_100`: the same of dimensions 100 and 200 alone.
+
+`degrees_of_freedom` are those of a growth's interval.
 """
 
 import math
@@ -36,6 +38,7 @@ COLUMNS = (
     *("quantity", "sampler", "comparator", "landscape", "dimension", "distance", "value", "low"),
     *("high", "repeats", "censored", "comparator_censored", "budget", "threshold", "step_size"),
     *PROVENANCE,
+    "degrees_of_freedom",
 )
 Row = dict[str, Any]
 Key = tuple[str, str, float, int]
@@ -133,7 +136,9 @@ def growth(found: Mapping[Key, Arm]) -> Iterator[Row]:
             # What the budget alone made has no slope.
             slope = NOTHING if censored == repeats else exponent(parts)
             first = own[dimensions[0]]
-            yield _row(quantity, key, slope, first, repeats=repeats, censored=censored)
+            more = {"repeats": repeats, "censored": censored}
+            more["degrees_of_freedom"] = min(map(len, parts.values())) - 1
+            yield _row(quantity, key, slope, first, **more)
 
 
 def mixing_table(record: QuantityRecord) -> pd.DataFrame:

@@ -18,6 +18,7 @@ import typst
 from analysis.artefacts import paper_of
 from analysis.bandit import EXACT
 from analysis.captions import Picture, pictures
+from analysis.claims_page import amendment
 from analysis.declarations import read_claims
 from analysis.records import RecordError, load_plan
 
@@ -31,6 +32,7 @@ def build(folder: Path) -> bytes:
 
     RecordError for a results file that lacks or has changed, with what the text wanted of it.
     """
+    document = read_claims()
     files = sorted(file.name for file in folder.glob("*.csv"))
     inputs = {
         "folder": f"/{folder.as_posix()}",
@@ -46,7 +48,8 @@ def build(folder: Path) -> bytes:
                 if shows_a_record(picture)
             ]
         ),
-        "topics": json.dumps(read_claims()["topics"]),
+        "topics": json.dumps(document["topics"]),
+        "amendments": json.dumps([amendment(change) for change in document["amendments"]]),
     }
     try:
         return typst.compile(

@@ -21,7 +21,7 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from analysis import captions, charts, report_parts
+from analysis import captions, charts, claims_page, report_parts
 from analysis.artefacts import clips_of
 from analysis.declarations import read_claims
 from analysis.derived import command, number
@@ -70,6 +70,7 @@ def derive(plan: Mapping, records: Records) -> dict[str, bytes]:
         "tally": report_parts.tally(tables["claims"]),
         "lead": report_parts.lead(tables["claims"], tables["table1"]),
         "topics": report_parts.topics(tables["claims"], claims["topics"]),
+        "amendments": [claims_page.amendment(change) for change in claims["amendments"]],
         "budget": report_parts.budget(records.plan),
         "returns": report_parts.returns(tables["table1"], records.plan, names),
         "efficiency": report_parts.efficiency(tables["sample_efficiency"], names),

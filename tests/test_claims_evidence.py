@@ -76,6 +76,47 @@ def test_exactness_over_landscapes(probed, values, expected):
     assert found["cell"] == "mixture dimension 2" and found["detectable"] > 0
 
 
+def test_a_chain_that_was_held_and_did_not_mix_says_nothing(probed):
+    rows = exactness({"ring": (0.01, 0.01), "mixture": (0.30, 0.05)})
+    for row in rows:
+        is_held = row["landscape"] == "mixture" and row["steps"] == "stationary"
+        row["is_stationary"] = "False" if is_held else ""
+    write_evidence("sampler_exactness.csv", rows)
+    table = decided(probed)
+    assert verdict(table, "1a-20") == "not supported"
+    assert verdict(table, "1a-stationary") == "inconclusive"
+    told = "1 of 2 hold; no chain of a fine step became stationary on mixture dimension 2"
+    assert table.loc["1a-stationary", "reason"] == told
+    for row in rows:
+        row["is_stationary"] = "False" if row["steps"] == "stationary" else ""
+    write_evidence("sampler_exactness.csv", rows)
+    assert verdict(decided(probed), "1a-stationary") == "not tested"
+
+
+def test_growth_is_tested_with_the_degrees_of_its_interval(probed):
+    """Repeats of two dimensions are 16, and their slope's interval has the 7 degrees of one."""
+
+    def growth(landscape, value, half):
+        key = {"quantity": "growth_exponent_beyond_100", "sampler": "plain", "censored": 0}
+        row = with_interval(value, half, landscape=landscape, distance=1.0, **key)
+        return row | {"repeats": 16, "budget": 2560, "degrees_of_freedom": 7}
+
+    # Of three, after Holm: p is 0.054 with 7 degrees, and 0.043 as if there were 15.
+    ratio = {"quantity": "evaluations_ratio", "comparator": "plain"}
+    others = [
+        with_interval(0.5, 0.1, sampler=name, **ratio)
+        for name in ("annealed_mean", "annealed_soft", "authors")
+    ]
+    others += [growth("mixture", 0.5, 0.1) | {"sampler": "authors"}]
+    rows = [growth("mixture", -0.126, 0.174), growth("ring", 0.5, 0.1), growth("rugged", 0.5, 0.1)]
+    write_evidence("mixing.csv", rows + others)
+    assert verdict(decided(probed), "13-plain") == "inconclusive"
+    for row in rows:
+        row["degrees_of_freedom"] = 15
+    write_evidence("mixing.csv", rows + others)
+    assert verdict(decided(probed), "13-plain") == "not supported"
+
+
 def test_a_probe_that_the_suite_lacks_is_a_named_gap_until_the_workflow_has_it(probed):
     for missing in ("refuse", "gap"):
         found = decided(probed, missing).loc["1a-20"]
@@ -255,6 +296,8 @@ def changed(path: list, value) -> None:
         (["claims", 0, "tests", 0, "evidence"], "x.csv", "evidence 'x.csv' is not declared"),
         (["claims", 0, "tests", 0, "value"], "tv", "column 'tv' is not declared of sampler_"),
         (["claims", 0, "tests", 0, "supported"], {}, "claim 1a-{steps}.tests.0.supported"),
+        (["claims", 0, "tests", 0, "refuted"], {"above": 0.04}, "could lie in both its regions"),
+        (["amendments", 0, "date"], "yesterday", "amendments.0.date"),
         (["evidence"], {}, "evidence: "),
     ],
 )
