@@ -26,13 +26,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from algorithms.agent import Metrics, NamedNetwork
-from algorithms.compilation import compiled_for
-from algorithms.device import adam, sampling_dtype
+from algorithms.agent import Metrics
 from algorithms.finite import parameter_norm
-from algorithms.langevin import Boundary, Dynamics, langevin
-from algorithms.networks import Conditioning, Critics, polyak_update
-from algorithms.off_policy import OffPolicyAgent
+from algorithms.langevin import Boundary, Dynamics
+from algorithms.langevin_agent import LangevinAgent, Start
+from algorithms.networks import Conditioning, polyak_update
 from algorithms.replay import Batch
 
 STEPS_A_CALL = 2
@@ -68,6 +66,9 @@ class Configuration:
     """epsilon, in squared actions. Source: ours: a guess until the sweep is run."""
     chain_steps: int = 20
     """K, Langevin steps an action. Source: authors' code (NC-LQL's 10 levels of 2 steps)."""
+    start: Start = "uniform"
+    """Where a chain begins; 'previous': at the action before, in an update at the replayed one.
+    Source: authors' code (NC-LQL)."""
     boundary: Boundary = "clip"
     """What keeps the chain in the box. Source: authors' code (NC-LQL)."""
     sampling_precision: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -84,7 +85,7 @@ class ChainNoise(NamedTuple):
     """(K, batch, action), standard normal."""
 
 
-class LQL(OffPolicyAgent):
+class LQL(LangevinAgent):
     """Equations (1) and (2) on twin critics, with targets and replay."""
 
     Configuration = Configuration
@@ -92,29 +93,9 @@ class LQL(OffPolicyAgent):
     def __init__(self, configuration, spaces, run, device, generators):
         super().__init__(configuration, spaces, run, device, generators)
         c = self.configuration
-
-        def critics() -> Critics:
-            return Critics(
-                *spaces,
-                width=c.hidden_width,
-                layers=c.hidden_layers,
-                device=device,
-                generator=generators["network"],
-            )
-
-        self.critics, self.target_critics = critics(), critics()
-        self.target_critics.load_state_dict(self.critics.state_dict())
-        self.optimiser = adam(self.critics.parameters(), c.learning_rate)
         self.step_size = torch.tensor(c.step_size, device=device)
         self.dynamics = Dynamics(c.inverse_temperature, boundary=c.boundary)
-        self.precision = sampling_dtype(c.sampling_precision, device)
-        compiled = compiled_for(None, run.compile, device)
-        self.chain = compiled(langevin)
-        self.regression_loss = compiled(self._regression_loss)
-
-    def policy(self, observation: Tensor, explore: bool) -> Tensor:
-        generator = self.generators["actions" if explore else "evaluation"]
-        return self.sample(observation, self.draw_chain_noise(observation.shape[0], generator))
+        self.regression_loss = self.compiled(self._regression_loss)
 
     @torch.no_grad()
     def sample(self, observation: Tensor, noise: ChainNoise) -> Tensor:
@@ -143,7 +124,7 @@ class LQL(OffPolicyAgent):
             "critics": parameter_norm(self.critics),
             "target_critics": parameter_norm(self.target_critics),
         }
-        next_action = self.sample(batch.next_observation, noise)
+        next_action = self.sample(batch.next_observation, self.begun(noise, batch.action))
         target = self.temporal_difference_target(batch, next_action)
         loss, value = self.regression_loss(batch.observation, batch.action, target)
         metrics = {"td_loss": loss / 2, "q_mean": value.mean(), "q_absolute": value.abs().mean()}
@@ -166,14 +147,6 @@ class LQL(OffPolicyAgent):
         value = self.critics(observation, action)
         return ((value - target) ** 2).mean(1).sum(), value.detach()
 
-    def step(self, loss: Tensor) -> Tensor:
-        """One step of Adam on the critics; the gradient's norm."""
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-        self.optimiser_steps += 1
-        return torch.nn.utils.get_total_norm([p.grad for p in self.critics.parameters()])
-
     @torch.no_grad()
     def drift_length(self, observation: Tensor, action: Tensor) -> Tensor:
         """(epsilon / 2) w |g|, the length of one step's drift, in actions; the mean over rows."""
@@ -188,20 +161,3 @@ class LQL(OffPolicyAgent):
             self.uniform_action(batch, generator),
             torch.randn(steps, generator=generator, device=self.device),
         )
-
-    def networks(self) -> dict[str, NamedNetwork]:
-        return {
-            "critics": NamedNetwork(self.critics, 2, True),
-            "target_critics": NamedNetwork(self.target_critics, 2, False),
-        }
-
-    def resolved(self) -> dict:
-        return {"sampling_precision": str(self.precision).removeprefix("torch.")}
-
-    def components(self) -> dict:
-        return {
-            "critics": self.critics,
-            "target_critics": self.target_critics,
-            "optimiser": self.optimiser,
-            "replay": self.replay,
-        }

@@ -16,9 +16,12 @@ and the others regress on the mean of the twins at the clean action, before the 
 
     Q_i(s, a + sigma_l z, l)  ->  [Q_1(s, a, L) + Q_2(s, a, L)] / 2.                           (4)
 
-What (1) samples: with the division, the drift has length epsilon w / 2 whatever Q is, so Q and 8 Q
-give the same actions and the law is not exp(Q / tau) for any tau. Without it (the digest's form,
-`gradient='plain'`) the temperature is tau = 1 / (2 w) in scaled reward, since the twins are summed.
+What (1) samples: with the division, the drift has length epsilon_l w / 2 whatever Q is, so Q and
+8 Q give the same actions and the law is not exp(Q / tau) for any tau. By default that length goes
+from 250 half widths of the box at the coarsest level to 0.025 at the finest, and is above 1 at six
+of ten: coarse steps throw an action on the faces that the gradient points to, fine ones refine it.
+Without the division (the digest's form, `gradient='plain'`) the temperature is tau = 1 / (2 w) in
+scaled reward, since the twins are summed.
 How far either is from exp(Q / tau) where that is known: `analysis/probes/exactness.py`.
 Equations (1) to (4) are the authors' code; `paper/differences.md` says where the digest parts.
 """
@@ -29,9 +32,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from algorithms.agent import Metrics, NamedNetwork
-from algorithms.compilation import compiled_for
-from algorithms.device import adam, sampling_dtype
+from algorithms.agent import Metrics
 from algorithms.finite import parameter_norm
 from algorithms.langevin import (
     Boundary,
@@ -39,10 +40,9 @@ from algorithms.langevin import (
     annealed_langevin,
     annealed_step_sizes,
     geometric_noise_levels,
-    langevin,
 )
-from algorithms.networks import Critics, polyak_update
-from algorithms.off_policy import OffPolicyAgent
+from algorithms.langevin_agent import LangevinAgent, Start
+from algorithms.networks import polyak_update
 from algorithms.replay import Batch
 
 
@@ -67,7 +67,8 @@ class Configuration:
     reward_scale: float = 0.2
     """c, factor on the reward in the TD target. Source: authors' code."""
     inverse_temperature: float = 500.0
-    """w = 1/tau, in units of 1 / scaled return. Source: authors' code."""
+    """w of (2), in units of 1 / scaled return: 1/tau of the twins' sum where the gradient is plain,
+    how far a step drifts where it is divided. Source: authors' code."""
     noise_levels: int = 10
     """L, number of noise levels. Source: authors' code."""
     largest_noise: float = 0.1
@@ -89,6 +90,9 @@ class Configuration:
     code."""
     conditioning: bool = True
     """False: no level input and no (4), the same ladder of steps. Source: authors' code."""
+    start: Start = "uniform"
+    """Where a chain begins; 'previous': at the action before, in an update at the replayed one.
+    Source: authors' code."""
     boundary: Boundary = "clip"
     """What keeps the chain in the box. Source: authors' code."""
     sampling_precision: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -115,28 +119,15 @@ class UpdateNoise(NamedTuple):
     """(batch, action), standard normal."""
 
 
-class NCLQL(OffPolicyAgent):
+class NCLQL(LangevinAgent):
     """Equations (1) to (4) on twin critics, with targets and replay."""
 
     Configuration = Configuration
 
     def __init__(self, configuration, spaces, run, device, generators):
-        super().__init__(configuration, spaces, run, device, generators)
+        levels = configuration.noise_levels if configuration.conditioning else 0
+        super().__init__(configuration, spaces, run, device, generators, levels)
         c = self.configuration
-
-        def critics() -> Critics:
-            return Critics(
-                *spaces,
-                width=c.hidden_width,
-                layers=c.hidden_layers,
-                levels=c.noise_levels if c.conditioning else 0,
-                device=device,
-                generator=generators["network"],
-            )
-
-        self.critics, self.target_critics = critics(), critics()
-        self.target_critics.load_state_dict(self.critics.state_dict())
-        self.optimiser = adam(self.critics.parameters(), c.learning_rate)
         noise_levels = geometric_noise_levels(c.largest_noise, c.smallest_noise, c.noise_levels)
         self.noise_levels = torch.tensor(noise_levels, device=device)
         self.step_sizes = torch.tensor(
@@ -149,15 +140,8 @@ class NCLQL(OffPolicyAgent):
         }[c.order]
         self.walked_step_sizes = self.step_sizes[self.walk]
         self.dynamics = Dynamics(c.inverse_temperature, c.gradient == "normalised", c.boundary)
-        self.precision = sampling_dtype(c.sampling_precision, device)
         self.finest = c.noise_levels - 1 if c.conditioning else 0
-        compiled = compiled_for(None, run.compile, device)
-        self.chain = compiled(langevin)
-        self.regression_loss = compiled(self._regression_loss)
-
-    def policy(self, observation: Tensor, explore: bool) -> Tensor:
-        generator = self.generators["actions" if explore else "evaluation"]
-        return self.sample(observation, self.draw_chain_noise(observation.shape[0], generator))
+        self.regression_loss = self.compiled(self._regression_loss)
 
     @torch.no_grad()
     def sample(self, observation: Tensor, noise: ChainNoise) -> Tensor:
@@ -187,7 +171,8 @@ class NCLQL(OffPolicyAgent):
             "critics": parameter_norm(self.critics),
             "target_critics": parameter_norm(self.target_critics),
         }
-        next_action = self.sample(batch.next_observation, noise.chain)
+        chain = self.begun(noise.chain, batch.action)
+        next_action = self.sample(batch.next_observation, chain)
         target = self.temporal_difference_target(batch, next_action)
         finest = torch.full_like(noise.level, self.finest)
         loss, value = self.regression_loss(batch.observation, batch.action, finest, target)
@@ -224,14 +209,6 @@ class NCLQL(OffPolicyAgent):
         value = self.critics(observation, action, level)
         return ((value - target) ** 2).mean(1).sum(), value.detach()
 
-    def step(self, loss: Tensor) -> Tensor:
-        """One step of Adam on the critics; the gradient's norm."""
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-        self.optimiser_steps += 1
-        return torch.nn.utils.get_total_norm([p.grad for p in self.critics.parameters()])
-
     def draw_chain_noise(self, batch: int, generator: torch.Generator) -> ChainNoise:
         steps = (len(self.walk), self.configuration.steps_per_level, batch, self.spaces.action_size)
         return ChainNoise(
@@ -247,20 +224,3 @@ class NCLQL(OffPolicyAgent):
             torch.randint(coarse, (batch,), generator=generator, device=device),
             torch.randn(batch, self.spaces.action_size, generator=generator, device=device),
         )
-
-    def networks(self) -> dict[str, NamedNetwork]:
-        return {
-            "critics": NamedNetwork(self.critics, 2, True),
-            "target_critics": NamedNetwork(self.target_critics, 2, False),
-        }
-
-    def resolved(self) -> dict:
-        return {"sampling_precision": str(self.precision).removeprefix("torch.")}
-
-    def components(self) -> dict:
-        return {
-            "critics": self.critics,
-            "target_critics": self.target_critics,
-            "optimiser": self.optimiser,
-            "replay": self.replay,
-        }

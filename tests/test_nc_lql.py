@@ -117,6 +117,14 @@ def test_orders_walk_the_levels_as_named(order):
     assert moved == pytest.approx(0.1 * agent.step_sizes[walk[order][-1]].sqrt().item())
 
 
+def test_coarse_steps_overshoot_the_box_as_the_docstring_says():
+    agent = learner()
+    lengths = agent.step_sizes * agent.configuration.inverse_temperature / 2
+    assert lengths[0].item() == pytest.approx(250, rel=1e-3)
+    assert lengths[-1].item() == pytest.approx(0.025, rel=1e-3)
+    assert (lengths > 1).sum() == 6
+
+
 def test_unconditioned_critics_know_no_level():
     agent = learner(conditioning=False)
     assert agent.critics.levels == 0 and not hasattr(agent.critics, "time_0")
