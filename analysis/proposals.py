@@ -9,9 +9,10 @@ factors of its own inverse temperature. By quantity, over runs (`repeats`, one a
   soft policy exp(w Q)/Z. Below 1 they are less diverse than what they should sample.
 
 at the method's own temperature; `value_share_at_temperature` and `distance_ratio_at_temperature`
-are the same at every factor. `temperature` is 1/w, in scaled reward; where the gradient is divided
-by its norm, w is no inverse temperature of what is sampled (`algorithms/nc_lql.py`), and says only
-how far the drift goes.
+are the same at every factor. `temperature` is 1/w, in scaled reward, of what the chain climbs:
+LQL's is the mean of its twins, NC-LQL's their sum, so that there it is 2 tau of their mean. Where
+the gradient is divided by its norm, w is no inverse temperature of what is sampled
+(`algorithms/nc_lql.py`), and says only how far the drift goes.
 """
 
 from collections.abc import Sequence

@@ -110,8 +110,8 @@ def table1_markdown(plan: Mapping, records: Records, table: pd.DataFrame) -> str
             f"zero actions {number(floor['zero'])}.",
             "",
             "| algorithm | final | 95 % interval | range over seeds | best | digest | learned "
-            "| seeds | transitions | updates | note |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+            "| seeds | transitions | updates | optimiser steps | note |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
             *(_markdown_row(row) for _, row in rows.iterrows()),
         ]
     return "\n".join(lines) + "\n"
@@ -134,6 +134,7 @@ def _markdown_row(row: pd.Series) -> str:
         f"{row['seeds']} of {row['planned_seeds']}",
         number(row["transitions"]),
         number(row["updates"]),
+        number(row["optimiser_steps"]),
         row["note"].replace("|", "\\|"),
     ]
     return f"| {' | '.join(cells)} |"

@@ -149,7 +149,7 @@ def test_markdown_has_the_budget_and_the_words(folder):
     text = tables.derive(plan, read(plan, "gap"))["table1.md"].decode()
     assert "10,000 environment transitions a run" in text
     cells = "| nc_lql | 1,000 | no interval | 1,000 to 1,000 | 1,000 | 3,560 (v2) | 1 of 1 | 1 of 2"
-    assert f"{cells} | 10,000 | 2,000 | gap: no record of seed 1 |" in text
+    assert f"{cells} | 10,000 | 2,000 | 4,000 | gap: no record of seed 1 |" in text
     assert "Random actions return −278, zero actions 0." in text
 
 
