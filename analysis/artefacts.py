@@ -1,4 +1,5 @@
-"""Files that the workflow derives: of every scale, under its folder, and of probes' records."""
+"""Where things stand: what the workflow derives, of every scale under its folder, and records of
+probes. `analysis.plan` adds those of runs."""
 
 from pathlib import Path
 
@@ -34,7 +35,8 @@ PROBED = {
     "costs": _with_figures("compute.csv", "cost_of_steps", "cost_growth", "memory_parts"),
 }
 """By the folder of a probe's records: what is derived from them, of no scale."""
-PROBES = Path("results/probes")
+RESULTS = Path("results")
+PROBES = RESULTS / "probes"
 CLIPS = PROBES / "rollouts"
 
 

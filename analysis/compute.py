@@ -34,6 +34,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.artefacts import PROBES
 from analysis.cost_rows import COUNTED, ROWS, SIZES, Machine, Row, conditions
 from analysis.derived import csv_bytes
 from analysis.figures import cost_growth, cost_of_steps, memory_parts
@@ -41,7 +42,7 @@ from analysis.probes.samples import ProbeRecord, ProbeRecordError, usable
 from analysis.records import RecordError, Records, load_plan, read_scale
 from analysis.time_to_threshold import threshold_rows
 
-RECORDS = Path("results/probes")
+RECORDS = PROBES
 COMMAND = "python -m analysis.probes.costs"
 COLUMNS = (
     *("quantity", "over", "algorithm", "comparator", "env", "device_type", "batch"),

@@ -1,4 +1,4 @@
-"""Protocol -> every run and every artefact; the only place that knows paths.
+"""Protocol -> every run and every artefact; with `analysis.artefacts`, where paths are known.
 
 The Snakefile asks a `Plan` what there is to do. `python -m analysis.plan --scale NAME` checks the
 records of a scale and leaves `plan.json` beside its derived files (layout: `analysis.records`),

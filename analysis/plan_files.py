@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from analysis.artefacts import PROBES
 from analysis.protocol import Scale
-
-PROBES = Path("results/probes")
 
 
 def probe_digests(study: str) -> dict[str, str]:

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.artefacts import PROBES
 from analysis.records import RecordError
 
-FLOORS = Path("results/probes/floors/floors.csv")
+FLOORS = PROBES / "floors" / "floors.csv"
 REFERENCE_SCORES = Path("paper/reference_scores.csv")
 SCORE_COLUMNS = ("source", "algorithm", "env", "env_version", "mean", "use")
 FLOOR_COLUMNS = ("env", "policy", "episode", "return")

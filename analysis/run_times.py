@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.options import planned_evaluations
+from analysis.artefacts import RESULTS
 
-TABLE = Path("results/throughput.csv")
+TABLE = RESULTS / "throughput.csv"
 ENVIRONMENTS, EPISODES, INPUTS = 5, 10, 17 + 6
 """As measured: environments side by side, episodes of an evaluation, observation and action."""
 EPISODE_STEPS = 1000

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.artefacts import PROBES
 from analysis.derived import csv_bytes
 from analysis.probes.quantities import QuantityRecord, read_only
 from analysis.probes.samples import ProbeRecordError
@@ -25,8 +26,7 @@ from analysis.statistics import (
     restricted_mean_ratio,
 )
 
-RECORDS = Path("results/probes")
-RESULTS = Path("results")
+RECORDS = PROBES
 PROVENANCE = ("record", "commit", "dirty", "processor", "torch")
 
 

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.artefacts import PROBES, RESULTS
 from analysis.derived import csv_bytes
 from analysis.probes.samples import ProbeRecord, ProbeRecordError, usable
 
-RECORDS = Path("results/probes/throughput")
-TABLE = Path("results/throughput.csv")
+RECORDS = PROBES / "throughput"
+TABLE = RESULTS / "throughput.csv"
 COLUMNS = (
     *("machine", "device", "part", "kind", "algorithm", "quantity", "precision", "compiled"),
     *("implementation", "parameter", "value", "unit", "median", "lower_quartile", "upper_quartile"),

@@ -18,12 +18,13 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
+from analysis.artefacts import RESULTS
 from analysis.derived import csv_bytes
 from analysis.figures.style import COLOURS, GREY, MARKERS, figure, render
 from analysis.names import NAMES
 from analysis.throughput import derive
 
-FIGURE = Path("results/figures/throughput.svg")
+FIGURE = RESULTS / "figures" / "throughput.svg"
 PANELS = {
     "batch": "an update, by batch",
     "action": "an update, by action dimension",

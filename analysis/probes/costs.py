@@ -35,11 +35,12 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.files import NotWritten
+from analysis.artefacts import PROBES
 from analysis.probes import samples as records
 from analysis.probes.command import parser_of, prepared_device, shown
 from analysis.probes.samples import MemorySample, Sample
 
-FOLDER = Path("results/probes")
+FOLDER = PROBES
 QUICK_FOLDER = Path("build/probes")
 PARTS = ("times", "training", "memory")
 PROCESSES = 5

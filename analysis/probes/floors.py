@@ -20,9 +20,10 @@ import yaml
 
 from algorithms.evaluation import constant_policy_returns, random_policy_returns
 from algorithms.record import code_state, machine, versions
+from analysis.artefacts import PROBES
 from envs import EnvironmentRefused
 
-FOLDER = Path("results/probes/floors")
+FOLDER = PROBES / "floors"
 PROTOCOL = Path("config/protocol.yaml")
 EPISODES = 100
 SEED = 0

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from algorithms.files import NotWritten
 from algorithms.train import prepare_process
+from analysis.artefacts import PROBES
 from analysis.probes import quantities as records
 from analysis.probes.quantities import Measurement
 from analysis.probes.samples import conditions
 
 SCALES = ("desk", "smoke")
-FOLDERS = {"desk": Path("results/probes"), "smoke": Path("build/probes")}
+FOLDERS = {"desk": PROBES, "smoke": Path("build/probes")}
 
 
 class Place(NamedTuple):

@@ -17,9 +17,10 @@ import pandas as pd
 
 from algorithms.files import written_whole
 from algorithms.options import value_of
+from analysis.artefacts import PROBES
 from analysis.records import RecordError
 
-FOLDER = Path("results/probes")
+FOLDER = PROBES
 
 
 def path_of(probe: str, run: str) -> Path:

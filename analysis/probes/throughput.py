@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from algorithms.files import NotWritten
+from analysis.artefacts import PROBES
 from analysis.probes import samples as records
 from analysis.probes.command import parser_of, prepared_device, shown
 
-FOLDER = Path("results/probes/throughput")
+FOLDER = PROBES / "throughput"
 QUICK_FOLDER = Path("build/probes/throughput")
 SEED = 0
 
