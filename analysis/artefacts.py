@@ -1,5 +1,5 @@
 """Where things stand: what the workflow derives, of every scale under its folder, and records of
-probes. `analysis.plan` adds those of runs."""
+probes. `analysis.resolution` adds those of runs."""
 
 from pathlib import Path
 

@@ -27,10 +27,10 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.artefacts import RESULTS
 from analysis.probes.quantities import QuantityRecord
 from analysis.sampler_records import (
     PROVENANCE,
-    RESULTS,
     above_floor,
     derive,
     mean_interval,

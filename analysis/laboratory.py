@@ -21,14 +21,14 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from analysis.artefacts import LABORATORY, laboratory_files
+from analysis.artefacts import LABORATORY, RESULTS, laboratory_files
 from analysis.derived import csv_bytes
 from analysis.probes import run_probes
 from analysis.records import RecordError, Records, load_plan, read_scale
 from analysis.scores import final_scores, name_seeds
 from analysis.statistics import Interval
 
-PLANS = "results/laboratory"
+PLANS = f"{RESULTS}/laboratory"
 COUNTS = ("seeds", "transitions", "updates", "optimiser_steps", "censored", "comparator_censored")
 
 

@@ -25,9 +25,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.artefacts import RESULTS
 from analysis.probes.crossing import evaluations_to
 from analysis.probes.quantities import QuantityRecord
-from analysis.sampler_records import PROVENANCE, RESULTS, derive, mean_interval, provenance
+from analysis.sampler_records import PROVENANCE, derive, mean_interval, provenance
 from analysis.statistics import CONFIDENCE, MINIMUM_SEEDS, Interval, restricted_mean_ratio
 
 PROBE = "mixing"

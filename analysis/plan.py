@@ -21,6 +21,7 @@ from analysis import declarations, records
 from analysis.artefacts import (
     AUDIT,
     FIGURES,
+    RESULTS,
     TABLES,
     is_audit,
     laboratory_files,
@@ -30,7 +31,7 @@ from analysis.artefacts import (
 from analysis.estimate import describe_cost
 from analysis.plan_files import probe_digests, renew, scale_document
 from analysis.protocol import PROTOCOL, Protocol, ProtocolError, read_protocol
-from analysis.resolution import RESULTS, PlanError, PlannedRun, digest, resolved, write_whole
+from analysis.resolution import PlanError, PlannedRun, digest, resolved, write_whole
 from analysis.studies import Studies, at_hand
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +74,7 @@ class Plan(Studies):
 
     def folder(self, scale: str) -> str:
         """Where derived files of a scale stand."""
-        return RESULTS if scale == self.default else f"{RESULTS}/{scale}"
+        return str(RESULTS if scale == self.default else RESULTS / scale)
 
     def scale_in(self, folder: str) -> str:
         """Inverse of `folder`."""

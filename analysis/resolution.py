@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.options import configuration_hash
+from analysis.artefacts import RESULTS
 from analysis.protocol import Entry, Scale
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = "results"
 RUNS = f"{RESULTS}/runs"
 CACHE = Path(".snakemake/resolved")
 

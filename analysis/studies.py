@@ -4,10 +4,9 @@ import os
 import re
 from functools import cached_property
 
-from analysis.artefacts import LABORATORY
-from analysis.plan_files import PROBES
+from analysis.artefacts import LABORATORY, PROBES, RESULTS
 from analysis.protocol import Protocol
-from analysis.resolution import RESULTS, PlannedRun
+from analysis.resolution import PlannedRun
 
 VISITS = "exploration"
 """The table of which a study's runs are trained by the probe that counts visited states."""

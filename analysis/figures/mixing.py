@@ -16,11 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from analysis.artefacts import RESULTS
 from analysis.figures.samplers import LANDSCAPES, handles, in_order, line, small
 from analysis.figures.style import GREY, figure, footer, render
 from analysis.mixing import PROBE, mixing_table
 from analysis.probes.quantities import QuantityRecord
-from analysis.sampler_records import RESULTS, derive
+from analysis.sampler_records import derive
 
 FIGURE = RESULTS / "figures" / "mixing.svg"
 COLUMNS = (

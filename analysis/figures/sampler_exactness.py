@@ -17,11 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from analysis.artefacts import RESULTS
 from analysis.exactness import PROBE, exactness_table
 from analysis.figures.samplers import LANDSCAPES, handles, in_order, line, small
 from analysis.figures.style import GREY, figure, footer, render
 from analysis.probes.quantities import QuantityRecord
-from analysis.sampler_records import RESULTS, derive
+from analysis.sampler_records import derive
 
 FIGURE = RESULTS / "figures" / "sampler_exactness.svg"
 VARIATION, WEIGHT, ENERGY = (

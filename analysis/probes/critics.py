@@ -23,12 +23,13 @@ from algorithms import lql, nc_lql
 from algorithms.agent import Agent
 from algorithms.langevin import mala
 from algorithms.record import POLICY, read_document, read_policy
+from analysis.artefacts import RESULTS
 from analysis.probes import distances
 from analysis.probes.laboratory import Extra
 from analysis.probes.quantities import Measurement
 from analysis.probes.samplers import Generators, generators
 
-RUNS = Path("results/runs")
+RUNS = RESULTS / "runs"
 METHODS = ("lql", "nc_lql")
 SEED = 0
 MALA_STEP_SIZES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
