@@ -19,7 +19,7 @@ from algorithms.networks import Critics
 from algorithms.off_policy import OffPolicyAgent
 
 Start = Literal["uniform", "previous"]
-"""Where a chain begins: afresh, uniformly in the box, or at the action before it."""
+"""Where chains begin in training: afresh, uniformly in the box, or at the action before."""
 
 
 class Noise(Protocol):
@@ -96,9 +96,11 @@ class LangevinAgent(OffPolicyAgent):
 
     @torch.no_grad()
     def act(self, observation: Tensor, explore: bool) -> Tensor:
-        """As `policy`; exploring from the previous action where `start` says so. Evaluation begins
-        afresh always, since it leaves no trace."""
-        if self.previous is None or not explore or self.transitions < self.run.warm_up:
+        """As `policy`; exploring, a chain begins at the previous action where `start` says so and
+        the rows are the run's environments. Evaluation, which leaves no trace, begins afresh."""
+        is_of_run = observation.shape[0] == self.run.environments
+        is_warm = self.transitions >= self.run.warm_up
+        if self.previous is None or not (explore and is_warm and is_of_run):
             return super().act(observation, explore)
         noise = self.draw_chain_noise(observation.shape[0], self.generators["actions"])
         initial = self.previous.starts(noise.initial)

@@ -67,8 +67,8 @@ class Configuration:
     chain_steps: int = 20
     """K, Langevin steps an action. Source: authors' code (NC-LQL's 10 levels of 2 steps)."""
     start: Start = "uniform"
-    """Where a chain begins; 'previous': at the action before, in an update at the replayed one.
-    Source: authors' code (NC-LQL)."""
+    """Where chains begin in training; 'previous': at the action before, in an update at the
+    replayed one. Evaluation begins afresh. Source: authors' code (NC-LQL)."""
     boundary: Boundary = "clip"
     """What keeps the chain in the box. Source: authors' code (NC-LQL)."""
     sampling_precision: Literal["auto", "float32", "bfloat16"] = "float32"

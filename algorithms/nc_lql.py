@@ -91,8 +91,8 @@ class Configuration:
     conditioning: bool = True
     """False: no level input and no (4), the same ladder of steps. Source: authors' code."""
     start: Start = "uniform"
-    """Where a chain begins; 'previous': at the action before, in an update at the replayed one.
-    Source: authors' code."""
+    """Where chains begin in training; 'previous': at the action before, in an update at the
+    replayed one. Evaluation begins afresh. Source: authors' code."""
     boundary: Boundary = "clip"
     """What keeps the chain in the box. Source: authors' code."""
     sampling_precision: Literal["auto", "float32", "bfloat16"] = "float32"

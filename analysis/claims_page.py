@@ -55,11 +55,15 @@ def detectable(row: pd.Series) -> str:
 
 
 def counted(table: pd.DataFrame, verdict: str) -> str:
-    """How many rows have a verdict, and of how many claims: a claim with a row for each of several
-    step counts or environments is one all the same."""
+    """How many rows have a verdict, and of how many claims, some in part: a claim with a row for
+    each of several step counts or environments is one all the same."""
     rows = table[table["verdict"] == verdict]
-    families = rows["family"].nunique()
-    return f"{len(rows)} {verdict}" + (f" ({families} claims)" if families < len(rows) else "")
+    families = set(rows["family"])
+    partly = len(families & set(table[table["verdict"] != verdict]["family"]))
+    told = f"{len(rows)} {verdict}"
+    if len(families) < len(rows):
+        told += f" (of {len(families)} claims" + (f", {partly} in part)" if partly else ")")
+    return told
 
 
 def amendment(change: Mapping) -> str:

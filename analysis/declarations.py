@@ -75,6 +75,11 @@ def read_claims(file: str | Path = CLAIMS) -> dict[str, Any]:
     for identity, count in Counter(claim["id"] for claim in document["claims"]).items():
         if count > 1:
             raise RecordError(file, f"claim {identity} stands twice")
+    ids = [claim["id"] for claim in document["claims"]]
+    for change in document["amendments"]:
+        for name in change["claims"]:
+            if not any(identity.split("-{")[0] == name for identity in ids):
+                raise RecordError(file, f"amendments: no claim is called '{name}'")
     return document
 
 

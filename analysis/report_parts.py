@@ -34,8 +34,7 @@ def _value(cell: str) -> float:
 
 def lead(claims: pd.DataFrame, table1: pd.DataFrame) -> str:
     """The page in a few sentences."""
-    counts = tally(claims)
-    words = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS]
+    words = [claims_page.counted(claims, verdict) for verdict in VERDICTS]
     told = f"Of {len(claims)} statements, {listed(words)}."
     recorded = sum(map(_value, table1["seeds"]))
     planned = sum(map(_value, table1["planned_seeds"]))

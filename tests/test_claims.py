@@ -21,7 +21,7 @@ from audited import (
 )
 from planted import plant
 
-from analysis import reference
+from analysis import claims_page, declarations, reference
 from analysis.records import RecordError
 
 
@@ -158,7 +158,7 @@ def test_probability_of_improvement_enters_from_four_environments_on(folder):
     assert verdict(from_records(same, with_improvement=True), "4a-desk") == "inconclusive"
 
 
-def test_a_variant_that_the_scale_does_not_run_is_not_tested(folder):
+def test_a_method_that_the_scale_does_not_run_is_not_tested(folder):
     table = from_records(runs("nc_lql", 1000, 5) | runs("lql", 900, 5))
     assert verdict(table, "6-desk") == "not tested"
     assert table.loc["6-desk", "reason"].startswith("ppo is not run at the scale 'desk'")
@@ -277,3 +277,15 @@ def test_the_comparator_is_the_better_form_on_the_seeds_of_its_study(folder):
     found = decided(plan, others={"comparator": chosen}).loc["5-desk"]
     assert found["verdict"] == "not supported"
     assert "held against diffusion_ql_no_cloning, the best of its forms" in found["reason"]
+
+
+def test_every_amendment_is_printed(folder):
+    document = declarations.read_claims()
+    plan = plant(runs("nc_lql", 1000, 5))
+    derive(plan)
+    page = claims_page.markdown(decided(plan).reset_index(), document, plan)
+    for change in document["amendments"]:
+        assert " ".join(change["became"].split()) in page
+    table = pd.DataFrame({"verdict": ["supported"] * 3 + ["inconclusive"], "family": [*"aabb"]})
+    assert claims_page.counted(table, "supported") == "3 supported (of 2 claims, 1 in part)"
+    assert claims_page.counted(table, "inconclusive") == "1 inconclusive"

@@ -85,7 +85,7 @@ def test_a_chain_that_was_held_and_did_not_mix_says_nothing(probed):
     table = decided(probed)
     assert verdict(table, "1a-20") == "not supported"
     assert verdict(table, "1a-stationary") == "inconclusive"
-    told = "1 of 2 hold; no chain of a fine step became stationary on mixture dimension 2"
+    told = "1 of 2 hold; the held chain did not become stationary on mixture dimension 2"
     assert table.loc["1a-stationary", "reason"] == told
     for row in rows:
         row["is_stationary"] = "False" if row["steps"] == "stationary" else ""
@@ -188,6 +188,17 @@ def test_costs_by_denoising_steps_and_without_a_gpu(probed):
     table = decided(probed)
     assert verdict(table, "9-20") == verdict(table, "10-5") == verdict(table, "12-cuda")
     assert verdict(table, "9-20") == "supported"
+
+
+def test_what_was_counted_is_exact_and_cells_of_several_tests_are_told_apart(probed):
+    test = declarations.read_claims()["claims"]
+    (counted,) = [t for c in test if c["id"] == "11b-{comparator}" for t in c["tests"]]
+    assert declarations.rule(counted).startswith("supported if the value is below 1")
+    assert "replicates" not in declarations.rule(counted)
+    (update, action) = [
+        t for c in test if c["id"] == "10-cpu-{denoising_steps}" for t in c["tests"]
+    ]
+    assert (update["called"], action["called"]) == ("update", "action")
 
 
 def test_two_tests_have_to_pass_both(probed):
@@ -298,6 +309,7 @@ def changed(path: list, value) -> None:
         (["claims", 0, "tests", 0, "supported"], {}, "claim 1a-{steps}.tests.0.supported"),
         (["claims", 0, "tests", 0, "refuted"], {"above": 0.04}, "could lie in both its regions"),
         (["amendments", 0, "date"], "yesterday", "amendments.0.date"),
+        (["amendments", 0, "claims"], ["99"], "no claim is called '99'"),
         (["evidence"], {}, "evidence: "),
     ],
 )

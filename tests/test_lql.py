@@ -1,11 +1,9 @@
 """LQL: its chain and its update against equations (1) and (2), computed by hand."""
 
-import copy
-
 import pytest
 import torch
 
-from algorithms.agent import Run, Spaces, Transition
+from algorithms.agent import Run, Spaces
 from algorithms.device import generator_on
 from algorithms.lql import LQL, ChainNoise, Configuration
 from algorithms.randomness import AGENT_CONSUMERS
@@ -105,45 +103,3 @@ def test_drift_length_is_what_one_step_adds():
     moved = agent.sample(data.observation, still) - action
     expected = moved.norm(dim=-1).mean().item()
     assert agent.drift_length(data.observation, action).item() == pytest.approx(expected, rel=1e-4)
-
-
-# From the previous action ------------------------------------------------------------------------
-
-
-def transition(action: torch.Tensor, ended: bool = False) -> Transition:
-    n = len(action)
-    flags = torch.full((n,), ended), torch.zeros(n, dtype=torch.bool)
-    state = torch.zeros(n, 5)
-    return Transition(state, action, torch.zeros(n), *flags, state)
-
-
-def test_a_chain_begins_at_the_action_before_and_afresh_after_an_end():
-    """With steps next to none, a chain ends where it began."""
-    agent = learner(start="previous", step_size=1e-12)
-    own, state = torch.tensor([[0.3, -0.7]]), torch.zeros(1, 5)
-
-    def moved() -> float:
-        return (agent.act(state, explore=True) - own).abs().max().item()
-
-    assert moved() > 1e-2, "the first action has none before it"
-    agent.observe(transition(own))
-    assert moved() < 1e-4
-    saved = copy.deepcopy(agent.state_dict())
-    agent.observe(transition(own, ended=True))
-    assert moved() > 1e-2
-    agent.load_state_dict(saved)
-    assert moved() < 1e-4, "the action before is part of the state"
-    assert (agent.act(state, explore=False) - own).abs().max() > 1e-2, "evaluation leaves no trace"
-    afresh = learner(step_size=1e-12)
-    afresh.observe(transition(own))
-    assert (afresh.act(state, explore=True) - own).abs().max() > 1e-2
-
-
-@pytest.mark.parametrize("start", ["previous", "uniform"])
-def test_the_next_action_of_an_update_begins_at_the_replayed_one(start):
-    agent, data, found = learner(start=start, step_size=1e-12), batch(), []
-    keep = agent.temporal_difference_target
-    agent.temporal_difference_target = lambda b, a: (found.append(a), keep(b, a))[1]
-    agent.update(data)
-    is_replayed = (found[0] - data.action).abs().max() < 1e-4
-    assert is_replayed == (start == "previous")

@@ -215,6 +215,20 @@ def test_deriving_imports_neither_torch_nor_an_algorithm():
     assert not loaded & {"torch", "gymnasium", "mujoco", "envs", "algorithms.agent"}
 
 
+def test_held_chains_have_fine_steps_only(monkeypatch):
+    cell = exactness_probe.Cell(Place("ring", 1), exactness_probe.SMOKE)
+    held, tried = cell.held, {}
+
+    def noted(sampler, chains, step_sizes, streams):
+        tried.setdefault(sampler.name, []).extend(step_sizes)
+        return held(sampler, chains, step_sizes, streams)
+
+    monkeypatch.setattr(cell, "held", noted)
+    for name in ("plain", "authors"):
+        cell.stationary(name)
+    assert max(tried["plain"]) * cell.landscape.curvature <= 1 < max(tried["authors"]) * 1e4
+
+
 def test_a_place_is_measured_the_same_twice_and_derives(tmp_path, monkeypatch):
     sizes = exactness_probe.SMOKE._replace(dimensions=(1,), budgets=(20,), low_chains=40)
     monkeypatch.setitem(exactness_probe.SIZES, "smoke", sizes)

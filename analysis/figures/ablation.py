@@ -5,7 +5,7 @@ range over seeds, and from five seeds on the 95 % interval; on a bandit also the
 inside modes. Updates and optimiser steps stand at the right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -36,13 +36,15 @@ def data(studies: Sequence[Study], table: pd.DataFrame) -> pd.DataFrame:
 def draw(frame: pd.DataFrame) -> Figure:
     """The figure of a table of `data`."""
     panels = list(dict.fromkeys(zip(frame["env"], frame["quantity"], strict=True)))
-    labels = list(dict.fromkeys(frame["algorithm"]))
+    bases = dict(zip(frame["algorithm"], frame["base"], strict=True))
+    order = list(dict.fromkeys(bases.values()))
+    labels = sorted(bases, key=lambda label: order.index(bases[label]))
     shown = figure(1.1 + 0.29 * len(labels))
     axes = shown.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     look = looks(frame)
     for axis, (env, quantity) in zip(axes, panels, strict=True):
         own = frame[(frame["env"] == env) & (frame["quantity"] == quantity)]
-        _panel(axis, own.set_index("algorithm"), labels, look)
+        _panel(axis, own.set_index("algorithm"), labels, bases, look)
         axis.set_title(f"{env.rpartition('-')[0]}", fontsize=7.5)
         axis.set_xlabel(QUANTITIES[quantity], fontsize=7)
     names = []
@@ -50,21 +52,37 @@ def draw(frame: pd.DataFrame) -> Figure:
         spent = frame[(frame["algorithm"] == label) & (frame["quantity"] == "return")]
         pairs = zip(spent["updates"], spent["optimiser_steps"], strict=True)
         told = "; ".join(f"{number(u / 1e3, 1)}k / {number(s / 1e3, 1)}k" for u, s in pairs)
-        names.append(f"{look[label].name.split(', ', 1)[-1]}\n{told}")
+        name = look[label].name
+        # Where there is one algorithm only, its name before each variant says nothing.
+        names.append(f"{name.split(', ', 1)[-1] if len(order) == 1 else name}\n{told}")
     axes[0].set_yticks(range(len(labels)), names, fontsize=6)
     axes[0].invert_yaxis()
     absent = frame[(frame["quantity"] == "return") & (frame["note"] != "")]
     gaps = f"{len(absent)} cells lack runs or have some that diverged (the table names them)."
     remark = "Dot: mean over seeds; thin: their range; thick: 95 % interval. "
     remark += interval_remark(list(frame["seeds"].dropna()))
+    remark += " Dotted: the algorithm that a variant is of."
     spent = "Under each name: updates / optimiser steps, in thousands, a task after the other."
     footer(shown, [remark, spent, gaps if len(absent) else ""])
     return shown
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, labels: list[str], look) -> None:
+def _panel(
+    axis: Axes, rows: pd.DataFrame, labels: list[str], bases: Mapping[str, str], look
+) -> None:
     for at, label in enumerate(labels):
-        if label not in rows.index or pd.isna(rows.loc[label, "value"]):
+        base = bases[label]
+        if base in rows.index and label in rows.index:
+            axis.plot(
+                [rows.loc[base, "value"]] * 2,
+                [at - 0.5, at + 0.5],
+                color=GREY,
+                linewidth=0.7,
+                linestyle=":",
+            )
+        if label not in rows.index:
+            continue  # not planned on this task
+        if pd.isna(rows.loc[label, "value"]):
             axis.text(
                 0.02,
                 at,
@@ -79,7 +97,4 @@ def _panel(axis: Axes, rows: pd.DataFrame, labels: list[str], look) -> None:
         axis.plot([row["minimum"], row["maximum"]], [at, at], color=colour, linewidth=0.8)
         axis.plot([row["low"], row["high"]], [at, at], color=colour, linewidth=2.4, alpha=0.6)
         axis.plot(row["value"], at, "o", color=colour, markersize=4)
-    first = labels[0]
-    if first in rows.index and not pd.isna(rows.loc[first, "value"]):
-        axis.axvline(rows.loc[first, "value"], color=GREY, linewidth=0.7, linestyle=":")
     axis.tick_params(axis="x", labelsize=6.5)
