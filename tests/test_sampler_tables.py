@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import repository
 import torch
 
 from analysis import exactness, mixing, sampler_records
@@ -19,6 +20,7 @@ from analysis.probes import mixing as mixing_probe
 from analysis.probes import quantities
 from analysis.probes.laboratory import Place
 from analysis.probes.quantities import Measurement
+from analysis.probes.samplers import sampler_configuration
 from analysis.probes.samples import ProbeRecordError, conditions
 
 CPU = torch.device("cpu")
@@ -213,6 +215,15 @@ def test_deriving_imports_neither_torch_nor_an_algorithm():
     loaded = set(json.loads(output))
     assert "analysis.figures.mixing" in loaded
     assert not loaded & {"torch", "gymnasium", "mujoco", "envs", "algorithms.agent"}
+
+
+def test_records_at_hand_are_of_the_probes_as_they_are():
+    """The texts speak of the step sizes; a record of others would be described wrongly."""
+    for probe in ("exactness", "mixing"):
+        for file in sorted((repository.ROOT / "results/probes" / probe).glob("*.json")):
+            found = json.loads(file.read_text())["configuration"]
+            present = json.loads(json.dumps(sampler_configuration(found["seed"])))
+            assert {key: found.get(key) for key in present} == present, file.name
 
 
 def test_held_chains_have_fine_steps_only(monkeypatch):

@@ -59,9 +59,10 @@ def draw(frame: pd.DataFrame) -> Figure:
     axes[0].invert_yaxis()
     absent = frame[(frame["quantity"] == "return") & (frame["note"] != "")]
     gaps = f"{len(absent)} cells lack runs or have some that diverged (the table names them)."
-    remark = "Dot: mean over seeds; thin: their range; thick: 95 % interval. "
-    remark += interval_remark(list(frame["seeds"].dropna()))
-    remark += " Dotted: the algorithm that a variant is of."
+    remark = "Dot: mean over seeds; thin: their range; thick: 95 % interval. Dotted: the algorithm "
+    remark = (
+        f"{remark}that a variant is of. {interval_remark(list(frame['seeds'].dropna()))}".rstrip()
+    )
     spent = "Under each name: updates / optimiser steps, in thousands, a task after the other."
     footer(shown, [remark, spent, gaps if len(absent) else ""])
     return shown
