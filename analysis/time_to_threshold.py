@@ -49,7 +49,10 @@ def threshold_rows(
         recorded |= {"cases": "metrics.csv", "note": "evaluations included"}
         yield common | recorded | t_interval(clock)._asdict()
         for machine in machines:
-            rate = Rate.of(machine, of[0]["configuration"])
+            configuration = of[0]["configuration"]
+            own = plan["hyperparameters"].get(configuration["algorithm"], [])
+            defaults = {row["name"]: row["value"] for row in own}
+            rate = Rate.of(machine, configuration, defaults)
             if rate is not None:
                 seconds = t_interval([rate.seconds(at) for at in cell["restricted"]])
                 yield {
@@ -90,13 +93,17 @@ class Rate:
         self.cases, self.record = cases, record
 
     @classmethod
-    def of(cls, machine: Machine, configuration: Mapping[str, Any]) -> "Rate | None":
-        """Of a run's configuration; None where nothing of its sizes was measured."""
+    def of(
+        cls, machine: Machine, configuration: Mapping[str, Any], defaults: Mapping[str, Any]
+    ) -> "Rate | None":
+        """Of a run's configuration; None where nothing of its sizes was measured. A setting that
+        a record lacks is younger than it and counts as its default, as in a run's record."""
         c = configuration
         found = [
             m
             for m in machine.find(quantity="transitions_per_second", algorithm=c["algorithm"])
-            if m.size("environments") == c["num_envs"] and m.about["settings"] == c["settings"]
+            if m.size("environments") == c["num_envs"]
+            and {**defaults, **m.about["settings"]} == c["settings"]
         ]
         if not found or c["updates_per_step"] != 1:
             return None

@@ -190,20 +190,23 @@ def _why_not(cells: Sequence[Cell], holding: int) -> str:
     open_ = [cell for cell in known if cell.has_interval and not cell.is_supported]
     if len(cells) > 1:
         parts.append(f"{holding} of {len(cells)} hold")
+    # Each reason names some of its cells, the fewer the more reasons there are.
+    reasons = sum(map(bool, (absent, bare, open_))) + len(untested)
+    most = max(MOST_NAMES // max(reasons, 1), 1)
     if absent:
-        parts.append(f"no value: {_names(absent)}")
+        parts.append(f"no value: {_names(absent, most)}")
     for reason, those in untested.items():
         told = reason if len(those) > 1 else those[0].untested
-        parts.append(f"{told} on {_names(those)}")
+        parts.append(f"{told} on {_names(those, most)}")
     if bare:
         counts = sorted({cell.replicates for cell in bare if not math.isnan(cell.replicates)})
         is_few = bool(counts) and counts[0] < statistics.MINIMUM_SEEDS
         told = "too few replicates for an interval" if is_few else "no interval"
         few = f" ({counts[0]:.0f} at the fewest)" if is_few else ""
-        where = f" on {_names(bare)}" if _names(bare) else ""
+        where = f" on {_names(bare, most)}" if _names(bare) else ""
         parts.append(f"{told}{where}{few}")
     if open_:
-        where = f" on {_names(open_)}" if _names(open_) else ""
+        where = f" on {_names(open_, most)}" if _names(open_) else ""
         parts.append(f"the interval spans the bound{where}")
     return "; ".join(parts)
 
@@ -212,8 +215,9 @@ def _is_absent(cell: Cell) -> bool:
     return math.isnan(cell.interval.value)
 
 
-def _names(cells: Sequence[Cell]) -> str:
+def _names(cells: Sequence[Cell], most: int = MOST_NAMES) -> str:
     names = [cell.name for cell in cells if cell.name]
-    if len(names) > MOST_NAMES:
-        names = [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
+    if len(names) > most:
+        shown = max(most - 1, 1)
+        names = [*names[:shown], f"{len(names) - shown} more"]
     return ", ".join(names)

@@ -215,12 +215,16 @@ def test_a_rate_exchanges_the_environment_and_spares_the_warm_up(tmp_path):
     (machine,) = compute.machines_of(compute.read_records(tmp_path))
     run = {"algorithm": "nc_lql", "env": "Hopper-v4", "num_envs": 5, "updates_per_step": 1}
     run |= {"settings": {"a": 1}, "warm_up": 1_000}
-    rate = time_to_threshold.Rate.of(machine, run)
+    rate = time_to_threshold.Rate.of(machine, run, {})
     # 50 transitions a second, one ms more in Hopper; an update of 80 ms for every five.
     assert rate.seconds(10_000) == pytest.approx(10_000 * 0.021 - 1_000 / 5 * 0.080)
     assert rate.seconds(500) == pytest.approx(500 * 0.021 - 500 / 5 * 0.080)
     for other in ({"settings": {"a": 2}}, {"num_envs": 10}, {"updates_per_step": 5}):
-        assert time_to_threshold.Rate.of(machine, run | other) is None, "not measured"
+        assert time_to_threshold.Rate.of(machine, run | other, {}) is None, "not measured"
+    # A setting that is younger than the record counts as its default there.
+    younger = run | {"settings": {"a": 1, "b": 3}}
+    assert time_to_threshold.Rate.of(machine, younger, {"a": 1, "b": 3}) is not None
+    assert time_to_threshold.Rate.of(machine, younger, {"a": 1, "b": 4}) is None
 
 
 def test_the_clock_of_a_run_is_read_between_its_rows():
