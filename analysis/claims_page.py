@@ -68,9 +68,11 @@ def counted(table: pd.DataFrame, verdict: str) -> str:
 
 def amendment(change: Mapping) -> str:
     """A change of a rule in words."""
-    moved = f" Moved: {change['moved']}." if "moved" in change else ""
-    told = f"{change['date']}, {', '.join(change['claims'])}. {change['was']} {change['became']}"
-    return " ".join(f"{told} {change['why']}{moved}".split())
+    told = f"{change['date']}, {', '.join(change['claims'])}. Was: {change['was']} Now: "
+    told += f"{change['became']} Why: {change['why']}"
+    if "moved" in change:
+        told += f" Moved: {change['moved'].strip()}."
+    return " ".join(told.split())
 
 
 def markdown(table: pd.DataFrame, document: Mapping, plan: Mapping) -> str:
