@@ -151,7 +151,7 @@ class Evidence:
             reader = _Reader(test, path, declaration.id, name, group)
             if "above_all" in test:
                 yield reader.over_rows()
-            elif others is not None or "count" in test:
+            elif others is not None or "count" in test or test.get("is_count"):
                 own = reader.exact()
                 beside = 1.0
                 if others is not None:
@@ -264,9 +264,6 @@ class _Reader:
         """As the columns of the only row say."""
         self._check_single()
         test = self.test
-        if test.get("is_count"):
-            value = self.number(test["value"])
-            return self.cell(Interval(value, value, value), is_exact=True)
         replicates = min(self.number(column) for column in test["replicates"])
         interval = Interval(*(self.number(test[key]) for key in ("value", "low", "high")))
         if not math.isnan(interval.low) and not interval.low <= interval.high:

@@ -122,7 +122,7 @@ def test_coarse_steps_overshoot_the_box_as_the_docstring_says():
     lengths = agent.step_sizes * agent.configuration.inverse_temperature / 2
     assert lengths[0].item() == pytest.approx(250, rel=1e-3)
     assert lengths[-1].item() == pytest.approx(0.025, rel=1e-3)
-    assert (lengths > 1).sum() == 6
+    assert (lengths > 1).sum() == 6 and (lengths > 2).sum() == 5, "half a box, and a whole one"
 
 
 def test_unconditioned_critics_know_no_level():

@@ -2,7 +2,7 @@
 
 Drawn by `analysis.laboratory`. Final returns: a dot a seed is too much for print, so the mean, the
 range over seeds, and from five seeds on the 95 % interval; on a bandit also the share of samples
-inside modes. Updates and optimiser steps stand at the right.
+inside modes. Updates and optimiser steps stand under each name.
 """
 
 from collections.abc import Mapping, Sequence
