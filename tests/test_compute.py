@@ -189,6 +189,8 @@ def test_claims_find_their_rows(tmp_path, monkeypatch):
     assert by_steps == ["not supported"] * 2 + ["supported"] * 3
     assert found.loc["9-cpu-5", "verdict"] == "not supported"
     assert found.loc["9-cpu-10", "verdict"] == "supported"
+    assert found.loc["9-cpu-10", "reason"] == "counted"
+    assert found.loc["10-cpu-20", "cell"].split()[0] in ("update", "action"), "which of its tests"
     assert found.loc["15", "value"] == pytest.approx(1.2)
     assert found.loc["12-cpu", "verdict"] == found.loc["12-cuda", "verdict"] == "supported"
     assert found.loc["11a-sac", "value"] == pytest.approx(4 / 5)
