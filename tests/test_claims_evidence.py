@@ -1,8 +1,6 @@
 """Verdicts from probes' tables; evidence and declarations that are refused; the program."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -384,13 +382,3 @@ def test_the_program_writes_the_same_bytes_and_the_fixed_columns(folder):
         assert row.statement in page
         if row.verdict == "not tested":
             assert row.reason, row.claim
-
-
-def test_claims_import_neither_torch_nor_an_algorithm():
-    code = "import sys, json, analysis.claims; print(json.dumps(list(sys.modules)))"
-    output = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    learners = {f"algorithms.{path.rpartition('.')[0]}" for path in ALGORITHMS.values()}
-    heavy = {"torch", "gymnasium", "mujoco", "envs"}
-    assert not set(json.loads(output)) & (heavy | learners)

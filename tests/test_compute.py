@@ -3,8 +3,6 @@
 import dataclasses
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -326,18 +324,6 @@ def test_a_record_without_processes_is_of_one(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ProbeRecordError, match="not those"):
         records.read(path)
-
-
-def test_deriving_imports_neither_torch_nor_an_algorithm():
-    code = "import sys, json, analysis.compute, analysis.compare_probes; "
-    code += "print(json.dumps(list(sys.modules)))"
-    root = Path(compute.__file__).parent.parent
-    output = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    ).stdout
-    loaded = set(json.loads(output))
-    assert "analysis.figures.memory_parts" in loaded
-    assert not loaded & {"torch", "gymnasium", "mujoco", "envs", "algorithms.agent"}
 
 
 def test_planted_and_counted_agree(table):

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -200,21 +198,6 @@ def test_records_that_cannot_be_used_are_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(ValueError, match="no measurement"):
         measured = Measurement({}, [{"mode_weight_error": math.nan}])
         quantities.write(tmp_path, {}, [measured], ("mode_weight_error",), "x")
-
-
-def test_deriving_imports_neither_torch_nor_an_algorithm():
-    modules = "exactness, analysis.mixing, analysis.figures.mixing"
-    code = (
-        f"import sys, json, analysis.{modules}, analysis.figures.sampler_exactness; "
-        "print(json.dumps(list(sys.modules)))"
-    )
-    root = Path(sampler_records.__file__).parent.parent
-    output = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    ).stdout
-    loaded = set(json.loads(output))
-    assert "analysis.figures.mixing" in loaded
-    assert not loaded & {"torch", "gymnasium", "mujoco", "envs", "algorithms.agent"}
 
 
 def test_records_at_hand_are_of_the_probes_as_they_are():

@@ -1,11 +1,8 @@
 """Tables from planted run records: every number led back to the returns that were planted."""
 
 import io
-import json
 import math
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,6 @@ import pytest
 from planted import curve, plant, read
 from scipy import stats
 
-from algorithms import ALGORITHMS
 from analysis import comparisons, reference, scores, tables
 from analysis.records import RecordError
 
@@ -316,20 +312,6 @@ def test_hyperparameters_have_their_sources(folder):
     found = derived(plant(runs(HOPPER, "ppo", [100.0])))["hyperparameters.csv"]
     assert list(found) == ["algorithm", "name", "value", "description", "source"]
     assert found.iloc[0].tolist() == ["ppo", "discount", 0.99, "Of rewards.", "digest"]
-
-
-def test_nothing_derived_imports_torch_or_an_algorithm():
-    modules = ["tables", "figures.learning_curves", "figures.aggregate_bars"]
-    modules += ["figures.performance_profiles", "figures.probability_of_improvement"]
-    imports = ", ".join(f"analysis.{name}" for name in modules)
-    code = f"import sys, json, {imports}; print(json.dumps(list(sys.modules)))"
-    output = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    loaded = set(json.loads(output))
-    assert "analysis.figures.learning_curves" in loaded
-    learners = {f"algorithms.{path.rpartition('.')[0]}" for path in ALGORITHMS.values()}
-    assert not loaded & ({"torch", "gymnasium", "mujoco", "envs"} | learners)
 
 
 # Floors and claims that are committed ----------------------------------------------------------

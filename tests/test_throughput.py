@@ -1,7 +1,6 @@
 """What the throughput benchmark counts, records and derives. Nothing here depends on the clock."""
 
 import getpass
-import json
 import socket
 import subprocess
 import sys
@@ -373,20 +372,6 @@ def test_quick_records_and_none_are_no_results(tmp_path, monkeypatch):
         throughput.records_of(throughput.RECORDS)
     planted(throughput.RECORDS, is_quick=False)
     assert throughput.records_of(throughput.RECORDS)
-
-
-def test_deriving_imports_neither_torch_nor_an_algorithm():
-    code = (
-        "import sys, json, analysis.throughput, analysis.figures.throughput; "
-        "print(json.dumps(list(sys.modules)))"
-    )
-    root = Path(throughput.__file__).parent.parent
-    output = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    ).stdout
-    loaded = set(json.loads(output))
-    assert "analysis.figures.throughput" in loaded
-    assert not loaded & {"torch", "gymnasium", "mujoco", "envs", "algorithms.agent"}
 
 
 @pytest.mark.long
