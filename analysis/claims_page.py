@@ -54,16 +54,20 @@ def detectable(row: pd.Series) -> str:
     return f"{kind}{figures(row['detectable'])}"
 
 
-def counted(table: pd.DataFrame, verdict: str) -> str:
-    """How many rows have a verdict, and of how many claims, some in part: a claim with a row for
-    each of several step counts or environments is one all the same."""
+def of_families(table: pd.DataFrame, verdict: str) -> str:
+    """Of how many claims the rows with a verdict are, some in part; empty where each is one. A
+    claim with a row for each of several step counts or environments is one all the same."""
     rows = table[table["verdict"] == verdict]
     families = set(rows["family"])
+    if len(families) == len(rows):
+        return ""
     partly = len(families & set(table[table["verdict"] != verdict]["family"]))
-    told = f"{len(rows)} {verdict}"
-    if len(families) < len(rows):
-        told += f" (of {len(families)} claims" + (f", {partly} in part)" if partly else ")")
-    return told
+    return f" (of {len(families)} claims" + (f", {partly} in part)" if partly else ")")
+
+
+def counted(table: pd.DataFrame, verdict: str) -> str:
+    """How many rows have a verdict, and of how many claims they are."""
+    return f"{tally(table)[verdict]} {verdict}{of_families(table, verdict)}"
 
 
 def amendment(change: Mapping) -> str:

@@ -18,7 +18,7 @@ import typst
 from analysis.artefacts import paper_of
 from analysis.bandit import EXACT
 from analysis.captions import Picture, pictures
-from analysis.claims_page import amendment
+from analysis.claims_page import amendment, of_families, tally
 from analysis.declarations import read_claims
 from analysis.records import RecordError, load_plan
 
@@ -48,6 +48,7 @@ def build(folder: Path) -> bytes:
                 if shows_a_record(picture)
             ]
         ),
+        "tallies": json.dumps(tallies(folder / "claims.csv")),
         "topics": json.dumps(document["topics"]),
         "amendments": json.dumps([amendment(change) for change in document["amendments"]]),
     }
@@ -58,6 +59,19 @@ def build(folder: Path) -> bytes:
     except typst.TypstError as error:
         where = " ".join(str(error.diagnostic).split())
         raise RecordError(SOURCE, f"{error.message} ({where[:400]})") from None
+
+
+def tallies(file: Path) -> dict[str, dict]:
+    """For each verdict, how many rows of the claims have it and of how many claims they are, in
+    words. RecordError for a file that lacks or has other columns."""
+    try:
+        claims = pd.read_csv(file)
+        return {
+            verdict: {"rows": rows, "families": of_families(claims, verdict)}
+            for verdict, rows in tally(claims).items()
+        }
+    except (OSError, KeyError) as error:
+        raise RecordError(file, f"the paper counts its verdicts: {error}") from None
 
 
 def shows_a_record(picture: Picture) -> bool:
