@@ -1,4 +1,5 @@
-"""Derives `sampler_exactness.csv` from the record of the probe of exactness.
+"""Derives `sampler_exactness.csv` from the record of the probe of exactness, and from that of the
+probe of critics beside it, if there is one.
 
     python -m analysis.exactness [--records DIR] [--output FILE]
 
@@ -23,12 +24,13 @@ by split R-hat) has no interval, since what it would show depends on where it be
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.artefacts import RESULTS
-from analysis.probes.quantities import QuantityRecord
+from analysis.probes.quantities import QuantityRecord, read_only
 from analysis.sampler_records import (
     PROVENANCE,
     above_floor,
@@ -40,6 +42,7 @@ from analysis.sampler_records import (
 from analysis.statistics import Interval
 
 PROBE = "exactness"
+CRITICS = "critics"
 TABLE = RESULTS / "sampler_exactness.csv"
 CASE = ("step_size", "distance", "scale", "temperature_factor", "boundary", "chains")
 COLUMNS = (
@@ -73,14 +76,20 @@ def quantities(rows: pd.DataFrame, floor: pd.DataFrame) -> Iterator[tuple[str, I
         yield "unchanged_share", mean_interval(unchanged), math.nan
 
 
-def exactness_table(record: QuantityRecord) -> pd.DataFrame:
-    """All rows of a record."""
-    rows = record.rows.copy()
+def exactness_table(*records: QuantityRecord) -> pd.DataFrame:
+    """All rows of all records."""
+    rows = [row for record in records for row in _rows(record)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows(record: QuantityRecord) -> Iterator[Row]:
+    # Critics have no step size of their own choosing, and are not held until they are stationary.
+    absent = {"step_size", "is_stationary", "r_hat"} - set(record.rows)
+    rows = record.rows.assign(**dict.fromkeys(sorted(absent), math.nan))
     # The law exp(c U) that a case is held against.
     rows["factor"] = rows["scale"] * rows["temperature_factor"]
     place = ["landscape", "dimension", "factor"]
     floors = dict(list(rows[rows["study"] == "floor"].groupby(place)))
-    found = []
     for _, case in rows[rows["study"] != "floor"].groupby("case", sort=False):
         first = case.iloc[0]
         suffix = "" if first["study"] in ("main", "unchanged") else f"_by_{first['study']}"
@@ -88,23 +97,27 @@ def exactness_table(record: QuantityRecord) -> pd.DataFrame:
             value, low, high = interval
             if pd.notna(first["is_stationary"]) and not first["is_stationary"]:
                 low = high = math.nan
-            found.append(
-                {
-                    "quantity": name + suffix,
-                    **{key: first[key] for key in ("sampler", "landscape", "dimension", "steps")},
-                    **{"value": value, "low": low, "high": high, "repeats": len(case)},
-                    **{"study": first["study"], "floor": exact},
-                    **{key: first[key] for key in (*CASE, "r_hat", "is_stationary")},
-                    **provenance(record),
-                }
-            )
-    return pd.DataFrame(found, columns=list(COLUMNS))
+            yield {
+                "quantity": name + suffix,
+                **{key: first[key] for key in ("sampler", "landscape", "dimension", "steps")},
+                **{"value": value, "low": low, "high": high, "repeats": len(case)},
+                **{"study": first["study"], "floor": exact},
+                **{key: first[key] for key in (*CASE, "r_hat", "is_stationary")},
+                **provenance(record),
+            }
+
+
+def with_critics(record: QuantityRecord) -> pd.DataFrame:
+    """All rows of a record and of that of the critics, whose folder lies beside its own."""
+    beside = Path(record.path).parent.with_name(CRITICS)
+    critics = [read_only(beside, CRITICS)] if any(beside.glob("*.csv")) else []
+    return exactness_table(record, *critics)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     description = __doc__.splitlines()[0]
-    return derive(PROBE, description, "analysis.exactness", TABLE, arguments, exactness_table)
+    return derive(PROBE, description, "analysis.exactness", TABLE, arguments, with_critics)
 
 
 if __name__ == "__main__":

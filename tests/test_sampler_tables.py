@@ -62,6 +62,25 @@ def exactness_record(folder: Path, **options) -> Path:
     )
 
 
+def test_critics_that_were_measured_beside_it_enter_the_table_of_exactness(tmp_path):
+    exactness_record(tmp_path / "exactness")
+    record = sampler_records.record_of(tmp_path / "exactness", "exactness")
+    alone = exactness.with_critics(record)
+    assert alone.equals(exactness.exactness_table(record))
+    place = {"landscape": "critic of lql on Point-v0", "dimension": 1, "distance": None}
+    place |= {"scale": 1.0, "temperature_factor": 1.0, "boundary": "clip", "chains": 10}
+    rows = [{"energy_distance": 0.2 + 0.01 * k} for k in range(6)]
+    floor = [{"energy_distance": 0.1 + 0.01 * k} for k in range(6)]
+    own = Measurement(place | {"study": "main", "sampler": "plain", "steps": 20}, rows)
+    exact = Measurement(place | {"study": "floor", "sampler": "exact"}, floor)
+    left_out = Measurement(place | {"study": "left out", "sampler": "exact", "r_hat": 2.0}, [])
+    path = planted(tmp_path / "critics", "exactness", [own, exact, left_out])
+    added = exactness.with_critics(record).iloc[len(alone) :]
+    assert added["landscape"].tolist() == ["critic of lql on Point-v0"]
+    assert added["value"].item() == pytest.approx(0.225 / 0.125)
+    assert added["record"].item() == path.as_posix() != alone["record"].iloc[0]
+
+
 def test_exactness_is_told_above_its_floor(tmp_path):
     exactness_record(tmp_path)
     table = exactness.exactness_table(sampler_records.record_of(tmp_path, "exactness"))

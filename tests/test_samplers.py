@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import repository
+import runs
 import torch
 
 from algorithms.langevin import annealed_step_sizes, geometric_noise_levels
 from algorithms.nc_lql import Configuration
-from analysis.probes import critics
+from analysis import exactness
+from analysis.probes import critics, quantities
 from analysis.probes import exactness as exactness_probe
 from analysis.probes import mixing as mixing_probe
 from analysis.probes.laboratory import Place
@@ -23,6 +25,7 @@ from analysis.probes.samplers import (
     generators,
     step_sizes_of,
 )
+from analysis.probes.samples import conditions
 
 CPU = torch.device("cpu")
 
@@ -195,7 +198,53 @@ def test_an_easy_mixture_is_weighed_and_a_far_one_is_not(monkeypatch):
     assert abs(errors[0.5]) < 0.15 < abs(errors[1.0])
 
 
-def test_trained_critics_are_left_out_by_name_where_there_are_none(tmp_path):
-    found = critics.critic_measurements("smoke", tmp_path)
-    assert not found.measurements
-    assert "policy.pt" in found.notes["trained critics"]["none"]
+@pytest.fixture(scope="module")
+def trained_critic(tmp_path_factory):
+    """Folder of a run of LQL on the bandit, hardly trained."""
+    folder = tmp_path_factory.mktemp("critic")
+    changes = {"env": "MultimodalBandit-v0", "transitions": 400, "evaluate_every": 400}
+    changes |= {"inverse_temperature": 200.0, "learning_rate": 0.01, "hidden_width": 16}
+    assert runs.run(folder, algorithm="lql", **changes) == 0
+    return folder
+
+
+def test_a_trained_critics_soft_policy_is_drawn_by_quadrature_on_a_bandit(trained_critic, tmp_path):
+    sizes = critics.Sizes(repeats=5, chains=200, budgets=(20,))
+    frozen = critics.Frozen(trained_critic, sizes)
+    assert frozen.r_hat is None and frozen.reference.shape == (3000, 2)
+    # Mean Q under exp(w Q)/Z, by importance weights of uniform actions.
+    uniform = torch.rand(100_000, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        height = frozen.log_density(uniform).double()
+        expected = (height * height.softmax(0)).sum()
+        drawn = frozen.log_density(frozen.reference).double()
+    assert height.std() > 0.1, "a critic with a shape"
+    error = 4 * drawn.std().item() / len(drawn) ** 0.5
+    assert drawn.mean().item() == pytest.approx(expected.item(), abs=error)
+    assert abs(height.mean() - expected) > error, "uniform draws would not"
+    exact, own = list(frozen.measure())
+    assert exact.case["sampler"] == "exact" and own.case["landscape"].startswith("critic of lql")
+    assert len(own.repeats) == 5
+    path = quantities.write(
+        tmp_path, conditions(["python"], CPU), [exact, own], exactness_probe.QUANTITIES
+    )
+    table = exactness.exactness_table(quantities.read(path)).set_index("quantity")
+    assert set(table.index) == {
+        "face_share", "energy_distance_to_floor", "sliced_wasserstein_to_floor"
+    }  # fmt: skip
+    assert set(table["steps"]) == {20} and table["is_stationary"].isna().all()
+
+
+def test_a_critic_whose_reference_has_not_mixed_is_left_out_by_name(trained_critic, monkeypatch):
+    monkeypatch.setattr(critics, "landscape_of", lambda env: None)
+    sizes = critics.Sizes(5, 8, (20,), pilot_steps=2, reference_steps=200, trace_length=50)
+    monkeypatch.setattr(critics, "HIGHEST_R_HAT", 0.5)
+    (left_out,) = critics.Frozen(trained_critic, sizes).measure()
+    assert left_out.case["study"] == "left out" and left_out.case["r_hat"] > 0.5
+    assert not left_out.repeats
+
+
+def test_critics_are_measured_nowhere_without_a_policy(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(critics, "frozen_runs", lambda: [])
+    assert critics.main(["--output", str(tmp_path)]) == 1
+    assert "policy.pt" in capsys.readouterr().err and not any(tmp_path.iterdir())

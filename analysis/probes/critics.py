@@ -1,15 +1,22 @@
-"""The same distances on critics that the suite trained, frozen, where a run has left its policy.
+"""Measures how far the methods' own chains are from the soft policy of critics that they trained.
 
-Records that are committed hold no networks, so that this part is measured only where runs were
-made: one run of each Langevin method and environment with a `policy.pt`. The soft policy of a
-critic at one observation is what the method's own chain should draw from: exp(w (Q_1 + Q_2)) for
-NC-LQL, whose twins are summed, exp(w (Q_1 + Q_2) / 2) for LQL, on the box. Nobody knows it
-exactly; the reference is Metropolis-adjusted Langevin from uniform starts, and a critic on which
-split R-hat over its chains is above 1.01 is left out and named. Chains are the agent's own, with
-its own step sizes, given more steps.
+    python -m analysis.probes.critics [--scale desk|smoke] [--output DIR]
+
+The distances of `analysis.probes.exactness`, on critics that are frozen. Records of runs hold no
+networks, so that this is measured where runs were made: of the first run of each Langevin method
+and environment that has left a `policy.pt`. The soft policy of a critic at one observation is what
+the method's own chain should draw from: exp(w (Q_1 + Q_2)) for NC-LQL, whose twins are summed,
+exp(w (Q_1 + Q_2) / 2) for LQL, on the box. On a bandit, of two actions, the reference is drawn by
+quadrature. Elsewhere it is Metropolis-adjusted Langevin from uniform starts, and a critic on which
+split R-hat over its chains is above 1.01 is left out, its R-hat named. Chains are the agent's own,
+with its own step sizes, given more steps.
+
+Leaves a record in `results/probes/critics` (desk) or `build/probes/critics` (smoke), whose rows
+`analysis.exactness` takes into its table.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,16 +25,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import envs  # noqa: F401  registers the suite's own
 from algorithms import lql, nc_lql
 from algorithms.agent import Agent
 from algorithms.langevin import mala
 from algorithms.record import POLICY, read_document, read_policy
 from analysis.artefacts import RESULTS
 from analysis.probes import distances
-from analysis.probes.laboratory import Extra
+from analysis.probes.exactness import QUANTITIES
+from analysis.probes.laboratory import measured_command
+from analysis.probes.policies import exact_draws
 from analysis.probes.quantities import Measurement
 from analysis.probes.samplers import Generators, generators
+from envs.bandit import landscape_of
 
 RUNS = RESULTS / "runs"
 METHODS = ("lql", "nc_lql")
@@ -49,7 +58,7 @@ class Sizes(NamedTuple):
     trace_length: int = 100
 
 
-SMOKE = Sizes(5, 16, (20,), 20, 400, 50)
+SIZES = {"desk": Sizes(), "smoke": Sizes(5, 16, (20,), 20, 400, 50)}
 
 
 def frozen_runs(root: Path = RUNS) -> list[Path]:
@@ -64,16 +73,9 @@ def frozen_runs(root: Path = RUNS) -> list[Path]:
     return list(found.values())
 
 
-def critic_measurements(scale: str, root: Path = RUNS) -> Extra:
-    """Distances on every critic at hand."""
-    folders, measurements, notes = frozen_runs(root), [], {}
-    for folder in folders:
-        frozen = Frozen(folder, SMOKE if scale == "smoke" else Sizes())
-        notes[folder.as_posix()] = frozen.note
-        measurements += frozen.measure()
-    if not folders:
-        notes = {"none": f"no run of {' or '.join(METHODS)} under {root} has left a {POLICY}"}
-    return Extra(measurements, {"trained critics": notes})
+def measure_run(folder: Path, scale: str) -> list[Measurement]:
+    """Everything of the critic that a run has left in a folder."""
+    return list(Frozen(folder, SIZES[scale]).measure())
 
 
 class Frozen:
@@ -89,10 +91,11 @@ class Frozen:
         self.observation = torch.as_tensor(np.asarray(observation, np.float32))
         self.dimension = self.agent.spaces.action_size
         self.count = sizes.repeats * sizes.chains
-        self.reference, self.r_hat = self.by_mala()
-        self.is_mixed = self.r_hat <= HIGHEST_R_HAT
-        verdict = "mixed" if self.is_mixed else "left out: the reference has not mixed"
-        self.note = f"split R-hat of MALA {self.r_hat:.3f}: {verdict}"
+        if landscape_of(self.env) is not None:
+            self.reference, self.r_hat = self.by_quadrature(), None
+        else:
+            self.reference, self.r_hat = self.by_mala()
+        self.has_reference = self.r_hat is None or self.r_hat <= HIGHEST_R_HAT
 
     def streams(self, *purpose: Any) -> Generators:
         return generators(SEED, self.env, self.algorithm, *purpose)
@@ -108,6 +111,15 @@ class Frozen:
         total = value.sum(0) if self.algorithm == "nc_lql" else value.mean(0)
         inside = (action.abs() <= 1).all(-1)
         return torch.where(inside, c.inverse_temperature * total, -torch.inf)
+
+    def by_quadrature(self) -> Tensor:
+        """(3 * count, 2) independent draws; which third is for what, `by_mala` says."""
+        return exact_draws(
+            lambda _, action: self.log_density(action),
+            1.0,
+            3 * self.count,
+            self.streams("quadrature").torch,
+        )
 
     def by_mala(self) -> tuple[Tensor, float]:
         """(3 * count, d) actions, the last of as many chains, and split R-hat over them: one third
@@ -171,9 +183,10 @@ class Frozen:
 
     def measure(self) -> Iterator[Measurement]:
         """The method's chain at each budget: as trained, and of NC-LQL also in the other form of
-        its
-        gradient. Nothing where the reference has not mixed."""
-        if not self.is_mixed:
+        its gradient. Where the reference has not mixed, a case that says so and
+        has no repeats."""
+        if not self.has_reference:
+            yield Measurement(self.case("exact") | {"study": "left out"}, [])
             return
         floor = self.reference[2 * self.count :]
         yield Measurement(self.case("exact"), self.quantities(floor))
@@ -187,3 +200,24 @@ class Frozen:
                 drawn = self.sample(self.agent, evaluations, self.streams(sampler, evaluations))
                 yield Measurement(self.case(sampler, steps=evaluations), self.quantities(drawn))
         self.agent.dynamics = own
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status, 1 where no run has left a policy."""
+    runs = frozen_runs()
+    if not runs:
+        print(f"no run of {' or '.join(METHODS)} under {RUNS} has left a {POLICY}", file=sys.stderr)
+        return 1
+    return measured_command(
+        "critics",
+        __doc__,
+        arguments,
+        places=lambda scale: runs,
+        measure=measure_run,
+        quantities=QUANTITIES,
+        configuration=lambda scale: {**SIZES[scale]._asdict(), "seed": SEED},
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -295,8 +295,6 @@ def places(scale: str) -> list[Place]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    from analysis.probes.critics import critic_measurements
-
     return measured_command(
         "exactness",
         __doc__,
@@ -308,7 +306,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **SIZES[scale]._asdict(),
             **sampler_configuration(SEED),
         },
-        beside=critic_measurements,
     )
 
 

@@ -29,14 +29,6 @@ class Place(NamedTuple):
     distance: float | None = None
 
 
-class Extra(NamedTuple):
-    """What a probe measures beside its places."""
-
-    measurements: list[Measurement]
-    notes: dict[str, Any]
-    """For the document: what was measured, or why nothing was."""
-
-
 def folder_of(scale: str, probe: str) -> Path:
     """Where a probe leaves its record."""
     return FOLDERS[scale] / probe
@@ -46,14 +38,13 @@ def measured_command(
     probe: str,
     description: str,
     arguments: Sequence[str] | None,
-    places: Callable[[str], Sequence[Place]],
-    measure: Callable[[Place, str], list[Measurement]],
+    places: Callable[[str], Sequence[Any]],
+    measure: Callable[[Any, str], list[Measurement]],
     quantities: Sequence[str],
     configuration: Callable[[str], Mapping[str, Any]],
-    beside: Callable[[str], Extra] | None = None,
 ) -> int:
-    """Command line of a probe: measure every place of a scale, then what stands beside them, and
-    write the record. Returns the exit status.
+    """Command line of a probe: measure every place of a scale and write the record. Returns
+    the exit status.
 
     Places are independent and have generators of their own, so that a record does not depend on how
     many processes measured it, nor on their order.
@@ -75,11 +66,9 @@ def measured_command(
     # Before anything is measured: somebody may commit meanwhile.
     document = {"probe": probe, **_conditions(probe, options.scale), "scale": options.scale}
     measured = _measure_all(planned, measure, options.scale, options.processes)
-    extra = beside(options.scale) if beside else Extra([], {})
-    measurements = [m for place in planned for m in measured[place]] + extra.measurements
+    measurements = [m for place in planned for m in measured[place]]
     document |= {
         "configuration": dict(configuration(options.scale)),
-        "notes": extra.notes,
         "processes": options.processes,
         "wall_seconds": round(time.perf_counter() - began, 1),
     }
