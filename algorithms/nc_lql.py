@@ -85,6 +85,9 @@ class Configuration:
     """How the chain walks the levels; 'constant' stays at one. Source: authors' code."""
     constant_level: int = 0
     """Index of the level that order 'constant' stays at. Source: ours: read by that order alone."""
+    step_ladder: Literal["own", "annealed"] = "own"
+    """Whether a step has the size of the level that it is at, or anneals in whatever order the
+    levels are walked. Source: authors' code."""
     update_steps: Literal["separate", "joint"] = "separate"
     """TD then smoothing, a step of Adam each, or one step on their sum (digest). Source: authors'
     code."""
@@ -138,7 +141,8 @@ class NCLQL(LangevinAgent):
             "reversed": list(reversed(range(c.noise_levels))),
             "constant": [c.constant_level] * c.noise_levels,
         }[c.order]
-        self.walked_step_sizes = self.step_sizes[self.walk]
+        is_own = c.step_ladder == "own"
+        self.walked_step_sizes = self.step_sizes[self.walk] if is_own else self.step_sizes
         self.dynamics = Dynamics(c.inverse_temperature, c.gradient == "normalised", c.boundary)
         self.finest = c.noise_levels - 1 if c.conditioning else 0
         self.regression_loss = self.compiled(self._regression_loss)

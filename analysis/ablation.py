@@ -3,12 +3,18 @@
 Every variant of a study is held against the algorithm that it is of. By quantity:
 
 - `return`: the final score.
-- `return_difference`: the algorithm's (`algorithm`) less the variant's (`comparator`), by Welch.
+- `mean_return`: the mean over all evaluations but that of the untrained policy, which how fast a
+  variant learns enters too, and which varies less.
+- `exploring_return`: the mean return of the last tenth of training, by the policy that explores.
+  Chains that begin at the previous action do so here alone; evaluations begin afresh.
 
 and on a bandit, of samples of the trained policies (see `analysis.bandit`):
 
 - `inside_share`, the share of samples inside modes, and `least_mode_mass_ratio`, that of the
-  optimal mode which is covered worst; each with its `_difference`.
+  optimal mode which is covered worst.
+
+Of each also `<quantity>_difference`, the algorithm's (`algorithm`) less the variant's
+(`comparator`), by Welch.
 
 Updates and optimiser steps stand beside: NC-LQL takes two steps of its optimiser an update, its
 unconditioned and its joint form one.
@@ -21,6 +27,7 @@ import pandas as pd
 
 from analysis.bandit import qualities
 from analysis.laboratory import Study, budget, difference_row, finals, mean_row
+from analysis.records import read_run
 from analysis.scores import cell_note
 from envs.bandit import landscape_of
 
@@ -43,7 +50,10 @@ def table(studies: Sequence[Study]) -> pd.DataFrame:
 
 def _env(study: Study, env: str) -> list[dict]:
     cells = {label: runs for at, label, runs in study.cells() if at == env}
-    values = {"return": {label: finals(runs) for label, runs in cells.items()}}
+    values = {
+        quantity: {label: of(runs) for label, runs in cells.items()}
+        for quantity, of in RETURNS.items()
+    }
     if landscape_of(env) is not None:
         for label in cells:
             for quantity, by_seed in _sampled(study, env, label).items():
@@ -54,7 +64,7 @@ def _env(study: Study, env: str) -> list[dict]:
     for quantity, by_label in values.items():
         for label, by_seed in by_label.items():
             row = mean_row(
-                by_seed, study.part["seeds"], "record" if quantity == "return" else "samples"
+                by_seed, study.part["seeds"], "record" if quantity in RETURNS else "samples"
             )
             row["note"] = notes[label] or row["note"]
             described = study.part["variants"].get(label, {}).get("description", "")
@@ -74,6 +84,34 @@ def _env(study: Study, env: str) -> list[dict]:
             row = difference_row(by_label[base], by_label[label])
             rows.append(pair | {"env": env, "note": note} | budgets[base] | against | row)
     return rows
+
+
+def _mean_returns(runs: pd.DataFrame) -> dict[int, float]:
+    """By seed; a run that diverged counts with what it had finite."""
+    found = {}
+    for run in runs[~runs["gap"]].itertuples():
+        episodes = read_run(run.path).evaluations
+        trained = episodes[(episodes["transitions"] > 0) & np.isfinite(episodes["return"])]
+        found[int(run.seed)] = float(trained["return"].mean())
+    return found
+
+
+def _exploring_returns(runs: pd.DataFrame) -> dict[int, float]:
+    """By seed, over the last tenth of the transitions that a run has."""
+    found = {}
+    for run in runs[~runs["gap"]].itertuples():
+        metrics = read_run(run.path).metrics
+        is_late = metrics["transitions"] > 0.9 * metrics["transitions"].max()
+        found[int(run.seed)] = float(metrics.loc[is_late, "exploring_return"].mean())
+    return found
+
+
+RETURNS = {
+    "return": finals,
+    "mean_return": _mean_returns,
+    "exploring_return": _exploring_returns,
+}
+"""By quantity: of the runs of a cell, a value for each recorded seed."""
 
 
 def _sampled(study: Study, env: str, label: str) -> dict[str, Mapping[int, float]]:

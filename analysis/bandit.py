@@ -2,8 +2,9 @@
 
 Of samples of each trained policy (`analysis.probes.policies`), by quantity:
 
-- `mode_mass_ratio`: probability of the region nearest to an optimal mode (`mode`, its coordinates),
-  to that under the exact soft policy of the true reward.
+- `mode_mass_ratio`: probability of the neighbourhood of an optimal mode (`mode`, its coordinates),
+  to that under the exact soft policy of the true reward. It ends `NEAR` widths from the mode:
+  further off, in a corner of the box, an action is nearest to a mode and has nothing of it.
 - `inside_share`: share of samples within one width of any mode.
 - `divergence`: Jensen-Shannon, in nats (at most log 2), to the exact soft policy, on `GRID` x
   `GRID` cells.
@@ -12,10 +13,10 @@ Of samples of each trained policy (`analysis.probes.policies`), by quantity:
 and of the run records alone:
 
 - `evaluated_regret`: the best reward less the final score, by each method's evaluation policy.
-- `far_mode_transitions`: until the mean return of evaluations is above every worse mode's (the
-  protocol's threshold), which takes a policy that goes to the best mode: every method with a
-  warm-up of random actions has seen the far mode by chance, and that is no merit. Runs that never
-  do are cut at their end and counted in `censored`; `far_mode_transitions_ratio` is of two methods.
+- `far_mode_transitions`: until `FOUND` of an evaluation's episodes return more than any worse mode,
+  which takes a policy that goes to the best mode on purpose: half a percent of the box returns as
+  much, and every method with a warm-up of random actions has seen it by chance. Runs that never do
+  are cut at their end and counted in `censored`; `far_mode_transitions_ratio` is of two methods.
 
 The exact soft policy is exp(`INVERSE_TEMPERATURE` reward)/Z. Rows of the labels `exact` and
 `uniform` are of as many independent draws of it, and of uniform actions: the floor and the ceiling
@@ -29,7 +30,6 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from analysis.comparisons import crossings
 from analysis.laboratory import (
     Study,
     budget,
@@ -38,7 +38,9 @@ from analysis.laboratory import (
     pair_rows,
     ratio_row,
 )
+from analysis.records import read_run
 from analysis.scores import cell_note
+from analysis.statistics import transitions_to_threshold
 from envs.bandit import Landscape, SoftPolicy, landscape_of
 
 COLUMNS = [
@@ -54,6 +56,10 @@ GRID = 20
 """Cells a side for the divergence."""
 FINE = 20
 """Points a side of each, to integrate the exact soft policy."""
+NEAR = 2.0
+"""Widths of a mode to the end of its neighbourhood, halfway to the next one in the lattice."""
+FOUND = 0.1
+"""Share of an evaluation's episodes."""
 EXACT_SEED = 0
 EXACT, UNIFORM = "exact", "uniform"
 """Labels of what policies are held against: independent draws of the soft policy, and of none."""
@@ -72,18 +78,18 @@ def table(studies: Sequence[Study]) -> pd.DataFrame:
                 common = {"env": env, "algorithm": label, **budget(runs)}
                 rows += [common | row for row in _sampled_rows(study, landscape, env, label, runs)]
                 rows.append(common | _evaluated_regret(landscape, runs))
-            rows += [{"env": env} | row for row in _far_mode_rows(study, env)]
+            if len(landscape.optimal_modes) == 1:
+                rows += [{"env": env} | row for row in _far_mode_rows(study, landscape, env)]
     return pd.DataFrame(rows, columns=COLUMNS).fillna({"comparator": "", "mode": "", "note": ""})
 
 
 def qualities(landscape: Landscape, samples: np.ndarray) -> dict[tuple[str, str], float]:
     """By (quantity, mode), of samples (n, 2); of no sample, the worst there is."""
     n = len(samples)
-    exact = exact_policy(landscape)
-    nearest = landscape.nearest_mode(samples) if n else np.empty(0, int)
-    counted = np.bincount(nearest, minlength=len(landscape.modes))
+    exact = exact_masses(landscape)
+    counted = near_mode_masses(landscape, samples, np.full(n, 1 / max(n, 1)))
     found = {
-        ("mode_mass_ratio", mode_name(mode)): float(counted[k] / max(n, 1) / exact.mass[k])
+        ("mode_mass_ratio", mode_name(mode)): float(counted[k] / exact[k])
         for k, mode in enumerate(landscape.optimal_modes)
     }
     found["inside_share", ""] = float(inside(landscape, samples).mean()) if n else 0.0
@@ -98,11 +104,26 @@ def exact_policy(landscape: Landscape) -> SoftPolicy:
     return landscape.soft_policy(INVERSE_TEMPERATURE, GRID * FINE)
 
 
-def inside(landscape: Landscape, samples: np.ndarray) -> np.ndarray:
-    """(n,) bool: within one width of the nearest mode."""
+@cache
+def exact_masses(landscape: Landscape) -> np.ndarray:
+    """(modes,) probability of each mode's neighbourhood under the exact soft policy."""
+    policy = exact_policy(landscape)
+    points = np.stack(np.meshgrid(policy.axis, policy.axis, indexing="ij"), -1).reshape(-1, 2)
+    return near_mode_masses(landscape, points, policy.density.ravel() / policy.density.sum())
+
+
+def near_mode_masses(landscape: Landscape, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(modes,) sum of weights (n,) of the points (n, 2) in each mode's neighbourhood."""
+    nearest = landscape.nearest_mode(points)
+    is_near = inside(landscape, points, NEAR)
+    return np.bincount(nearest[is_near], weights[is_near], len(landscape.modes))
+
+
+def inside(landscape: Landscape, samples: np.ndarray, widths: float = 1.0) -> np.ndarray:
+    """(n,) bool: within so many of its widths of the nearest mode."""
     k = landscape.nearest_mode(samples)
     distance = np.linalg.norm(samples - landscape.modes[k], axis=-1)
-    return distance <= landscape.mode_widths[k]
+    return distance <= widths * landscape.mode_widths[k]
 
 
 def divergence(landscape: Landscape, samples: np.ndarray) -> float:
@@ -164,17 +185,13 @@ def _evaluated_regret(landscape: Landscape, runs: pd.DataFrame) -> dict:
     return {"quantity": "evaluated_regret"} | mean_row(values, seeds) | {"note": note}
 
 
-def _far_mode_rows(study: Study, env: str) -> list[dict]:
-    """Of an environment for which the protocol has a threshold."""
-    if env not in study.part["thresholds"]:
-        return []
-    crossed = crossings(study.records)
-    crossed = crossed[crossed["env"] == env]
+def _far_mode_rows(study: Study, landscape: Landscape, env: str) -> list[dict]:
     restricted, censored, notes, rows = {}, {}, {}, []
     for _, label, runs in (cell for cell in study.cells() if cell[0] == env):
-        own = crossed[crossed["algorithm"] == label]
-        restricted[label] = dict(zip(own["seed"], own["restricted"].astype(float), strict=True))
-        censored[label] = int(np.isinf(own["crossed"].astype(float)).sum())
+        found = _far_mode_found(landscape, runs)
+        horizon = study.part["transitions"]
+        restricted[label] = {seed: min(at, horizon) for seed, at in found.items()}
+        censored[label] = sum(map(math.isinf, found.values()))
         notes[label] = cell_note(runs)
         row = {"quantity": "far_mode_transitions", "algorithm": label, **budget(runs)}
         row |= mean_row(restricted[label], study.part["seeds"]) | {"note": notes[label]}
@@ -184,3 +201,15 @@ def _far_mode_rows(study: Study, env: str) -> list[dict]:
         counts["comparator_censored"] = censored[row["comparator"]]
         rows.append(row | counts | {"transitions": study.part["transitions"]})
     return rows
+
+
+def _far_mode_found(landscape: Landscape, runs: pd.DataFrame) -> dict[int, float]:
+    """Transitions of each recorded run until `FOUND` of its episodes are at the best mode."""
+    worse = landscape.reward(landscape.worse_modes).max()
+    found = {}
+    for run in runs[~runs["gap"]].itertuples():
+        episodes = read_run(run.path).evaluations
+        # Returns are of actions in single precision, which round a worse mode's own up.
+        share = (episodes["return"] > worse + 1e-3).groupby(episodes["transitions"]).mean()
+        found[int(run.seed)] = transitions_to_threshold(share.index, share, FOUND)
+    return found

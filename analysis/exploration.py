@@ -3,8 +3,8 @@
 Of the records of `analysis.probes.visits`, by quantity:
 
 - `coverage`: cells of side `WIDTH` visited by the end, averaged over pairs of coordinates of the
-  observation; `coverage_after_warm_up` leaves out the uniformly random actions that methods with a
-  replay begin with.
+  observation; `coverage_after_warm_up` leaves out the first transitions of every method, as many as
+  methods with a replay begin with at random.
 - `coverage_fine`, `coverage_coarse`: with cells of half and of twice that side.
 - `coverage_curve`: as `coverage`, after so many `transitions`.
 - `coverage_ratio` and, for each of the others, `<quantity>_ratio`: of two methods, with Welch's

@@ -5,11 +5,13 @@ factors of its own inverse temperature. By quantity, over runs (`repeats`, one a
 
 - `value_share`: mean Q of the proposals above the mean of uniform actions, to that of the best of
   1,000 uniform actions. 1 is as good as the best of a thousand tries; uniform proposals have 0.
-- `distance_ratio`: mean pairwise distance of the proposals, to that of exact draws of the critic's
-  soft policy exp(w Q)/Z. Below 1 they are less diverse than what they should sample.
+- `exact_value_share`: the same of exact draws of the critic's soft policy exp(w Q)/Z, which at a
+  temperature above zero does not reach 1 either.
+- `distance_ratio`: mean pairwise distance of the proposals, to that of as many exact draws. Below 1
+  they are less diverse than what they should sample, above it they are where they should not be.
 
-at the method's own temperature; `value_share_at_temperature` and `distance_ratio_at_temperature`
-are the same at every factor. `temperature` is 1/w, in scaled reward, of what the chain climbs:
+at the method's own temperature; `<quantity>_at_temperature` is the same at every factor.
+`temperature` is 1/w, in scaled reward, of what the chain climbs:
 LQL's is the mean of its twins, NC-LQL's their sum, so that there it is 2 tau of their mean. Where
 the gradient is divided by its norm, w is no inverse temperature of what is sampled
 (`algorithms/nc_lql.py`), and says only how far the drift goes.
@@ -25,7 +27,7 @@ COLUMNS = [
     *("quantity", "algorithm", "env", "temperature", "value", "low", "high", "repeats"),
     *("factor", "minimum", "maximum", "note"),
 ]
-QUANTITIES = ("value_share", "distance_ratio")
+QUANTITIES = ("value_share", "exact_value_share", "distance_ratio")
 
 
 def table(studies: Sequence[Study]) -> pd.DataFrame:
@@ -36,9 +38,11 @@ def table(studies: Sequence[Study]) -> pd.DataFrame:
 
 def shares(measured: pd.DataFrame) -> pd.DataFrame:
     """The quantities of one record, a row a factor."""
-    best = measured["best_of_uniform_value"] - measured["uniform_value"]
+    uniform = measured["uniform_value"]
+    best = measured["best_of_uniform_value"] - uniform
     return measured.assign(
-        value_share=(measured["proposal_value"] - measured["uniform_value"]) / best,
+        value_share=(measured["proposal_value"] - uniform) / best,
+        exact_value_share=(measured["exact_value"] - uniform) / best,
         distance_ratio=measured["proposal_distance"] / measured["exact_distance"],
     ).set_index("factor")
 

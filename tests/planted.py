@@ -15,6 +15,8 @@ Key = tuple[str, str, int]
 
 EPISODES = 2
 WALL_SECONDS = 60.0
+EXPLORING_COSTS = 7.0
+"""By how much the policy that explores returns less than the evaluated one."""
 
 
 def curve(final: float, untrained: float = 0.0, evaluations: int = 10) -> list[float]:
@@ -131,10 +133,12 @@ def write_record(
     (folder / "evaluations.csv").write_text("\n".join(lines) + "\n")
     last = transitions[-1]
     updates = round(last * updates_per_transition)
-    lines = ["transitions,updates,wall_seconds,critic_loss"]
-    for at in transitions[1:] or [last]:
+    lines = ["transitions,updates,wall_seconds,exploring_return,critic_loss"]
+    explored = list(returns[1:]) or [math.nan]
+    for at, mean in zip(transitions[1:] or [last], explored, strict=True):
         seconds = WALL_SECONDS * at / max(last, 1)
-        lines.append(f"{at},{round(at * updates_per_transition)},{seconds!r},{math.e}")
+        updates = round(at * updates_per_transition)
+        lines.append(f"{at},{updates},{seconds!r},{float(mean) - EXPLORING_COSTS!r},{math.e}")
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     document = {
         "status": "diverged" if has_diverged else "complete",

@@ -117,6 +117,19 @@ def test_orders_walk_the_levels_as_named(order):
     assert moved == pytest.approx(0.1 * agent.step_sizes[walk[order][-1]].sqrt().item())
 
 
+def test_one_level_may_be_asked_in_steps_that_anneal():
+    agent = learner(order="constant", constant_level=4, step_ladder="annealed")
+    assert agent.walk == [4] * 10 and agent.walked_step_sizes.equal(learner().step_sizes)
+    asked = []
+    gradient = agent.critics.action_gradient
+    agent.critics.action_gradient = lambda a, told: asked.append(told.level) or gradient(a, told)
+    agent.sample(torch.zeros(1, 2), agent.draw_chain_noise(1, torch.Generator()))
+    level = agent.critics.conditioning(torch.zeros(1, 2), torch.float32)[4].level
+    assert len(asked) == 20 and all(map(level.equal, asked))
+    own = learner(order="constant", constant_level=4)
+    assert len(own.walked_step_sizes.unique()) == 1
+
+
 def test_coarse_steps_overshoot_the_box_as_the_docstring_says():
     agent = learner()
     lengths = agent.step_sizes * agent.configuration.inverse_temperature / 2

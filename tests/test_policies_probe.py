@@ -113,6 +113,8 @@ def test_proposals_of_a_policy_are_a_row_a_temperature_and_none_without_one(tmp_
     warm, cold = table["exact_distance"].iloc[0], table["exact_distance"].iloc[-1]
     assert warm == pytest.approx(1.0426, abs=0.1)  # of uniform points in the box: 0.5214 times 2
     assert cold < warm
+    coldest = table.iloc[-1]
+    assert coldest["uniform_value"] < coldest["exact_value"] < coldest["best_of_uniform_value"]
     assert propose(tmp_path, configuration("ppo")) is None
     assert propose(tmp_path, configuration("lql", env="Point-v0")) is None
 
@@ -135,4 +137,8 @@ def test_counting_visits_leaves_the_run_as_it_is():
     states = (visited - mean) / deviation
     last = table[(table["transitions"] == 400) & (table["width"] == 0.5)].iloc[0]
     assert last["cells"] == visits.visited_cells(states, 0.5) > 3
-    assert last["cells_after_warm_up"] == last["cells"]  # PPO has no warm-up
+    # PPO has no random warm-up, and leaves out as many states as the methods that have one.
+    assert asked["warm_up"] == 50
+    assert last["cells_after_warm_up"] == visits.visited_cells(states[50:], 0.5)
+    early = table[(table["transitions"] == 40) & (table["width"] == 0.5)].iloc[0]
+    assert early["cells"] > 0 == early["cells_after_warm_up"]

@@ -1,8 +1,9 @@
 """Ablation: an algorithm beside itself with one thing changed, a panel a task.
 
-Drawn by `analysis.laboratory`. Final returns: a dot a seed is too much for print, so the mean, the
-range over seeds, and from five seeds on the 95 % interval; on a bandit also the share of samples
-inside modes. Updates and optimiser steps stand under each name.
+Drawn by `analysis.laboratory`. A dot a seed is too much for print, so the mean, the range over
+seeds, and from five seeds on the 95 % interval: of final returns, on a bandit of how much the least
+covered mode has of its mass, elsewhere of the mean return over the run. Updates and optimiser steps
+stand under each name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,11 @@ from matplotlib.figure import Figure
 from analysis.derived import number
 from analysis.figures.style import GREY, figure, footer, interval_remark, looks
 from analysis.laboratory import Study
+from envs.bandit import landscape_of
 
 QUANTITIES = {
     "return": "final return",
-    "inside_share": "share inside modes",
+    "mean_return": "mean return\nover the run",
     "least_mode_mass_ratio": "mass ratio of the\nleast covered mode",
 }
 COLUMNS = [
@@ -29,7 +31,9 @@ COLUMNS = [
 def data(studies: Sequence[Study], table: pd.DataFrame) -> pd.DataFrame:
     """The table's quantities, differences left out."""
     bases = {label: study.base(label) for study in studies for label in study.part["algorithms"]}
-    own = table[table["quantity"].isin(list(QUANTITIES))]
+    is_bandit = table["env"].map({env: landscape_of(env) is not None for env in set(table["env"])})
+    is_left_out = is_bandit & (table["quantity"] == "mean_return")
+    own = table[table["quantity"].isin(list(QUANTITIES)) & ~is_left_out]
     return own.assign(base=own["algorithm"].map(bases))[COLUMNS]
 
 

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from analysis.figures.style import GREY, figure, footer, grouped, interval_remark, looks
 from analysis.laboratory import Study
-from analysis.proposals import QUANTITIES
 
 WORDS = {
     "value_share": "value, to the\nbest of 1,000",
@@ -34,12 +33,13 @@ def draw(frame: pd.DataFrame) -> Figure:
     """The figure of a table of `data`: a row a quantity, a column an environment."""
     environments = list(dict.fromkeys(frame["env"]))
     shown = figure(4.2)
-    axes = shown.subplots(len(QUANTITIES), len(environments), squeeze=False, sharex=True)
+    axes = shown.subplots(len(WORDS), len(environments), squeeze=False, sharex=True)
     look = looks(frame)
-    for row, quantity in zip(axes, QUANTITIES, strict=True):
+    for row, quantity in zip(axes, WORDS, strict=True):
         for axis, env in zip(row, environments, strict=True):
-            cell = frame[(frame["env"] == env) & (frame["quantity"] == quantity)]
-            cell = cell.dropna(subset="value")
+            of_env = frame[frame["env"] == env].dropna(subset="value")
+            cell = of_env[of_env["quantity"] == quantity]
+            exact = of_env[of_env["quantity"] == f"exact_{quantity}"]
             for label, style in look.items():
                 own = cell[cell["algorithm"] == label].sort_values("factor")
                 if own.empty:
@@ -49,6 +49,8 @@ def draw(frame: pd.DataFrame) -> Figure:
                 has_interval = own["low"].notna().any()
                 low, high = ("low", "high") if has_interval else ("minimum", "maximum")
                 axis.fill_between(at, own[low], own[high], color=style.colour, alpha=0.15, lw=0)
+                drawn = exact[exact["algorithm"] == label].sort_values("factor")
+                axis.plot(1 / drawn["factor"], drawn["value"], "--", color=style.colour, lw=0.8)
             if cell.empty:
                 axis.text(0.5, 0.5, "no record", transform=axis.transAxes, ha="center", color=GREY)
             axis.axhline(1, color=GREY, linewidth=0.7, linestyle=":")
@@ -59,8 +61,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         axis.set_title(env)
     for axis in axes[-1]:
         axis.set_xlabel("temperature, to the method's own")
-    for row, quantity in zip(axes, QUANTITIES, strict=True):
-        row[0].set_ylabel(WORDS[quantity])
+    for row, words in zip(axes, WORDS.values(), strict=True):
+        row[0].set_ylabel(words)
     handles, names = axes[0][0].get_legend_handles_labels()
     if handles:
         axes[0][0].legend(handles, names, fontsize=7)
@@ -72,7 +74,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         [
             f"Band: {bands} over trained critics, one a seed. "
             f"{interval_remark(list(frame['repeats']))} "
-            "Value: 0 is uniform actions, 1 the best of a thousand of them. Where the gradient is "
+            "Value: 0 is uniform actions, 1 the best of a thousand of them; dashed: exact draws of "
+            "the critic's soft policy. Where the gradient is "
             "divided by its norm, the temperature says only how far the drift goes.",
             *grouped([(f"{look[r.algorithm].name}, {r.env}", r.note) for r in absent.itertuples()]),
         ],

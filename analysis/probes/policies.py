@@ -55,10 +55,12 @@ def draw_samples(folder: Path, configuration: Mapping[str, Any]) -> pd.DataFrame
 def propose(folder: Path, configuration: Mapping[str, Any]) -> pd.DataFrame | None:
     """Value and spread of proposals from the critic of a run on a bandit, a row a temperature.
 
-    factor, inverse_temperature; proposal_value, the mean Q of `PROPOSALS` actions; uniform_value
-    and best_of_uniform_value, the mean and the mean best of `UNIFORM` uniform draws; and mean
-    pairwise distances, in actions: proposal_distance, and exact_distance of as many draws from
-    exp(w Q)/Z by quadrature. None for what is no bandit, or has no temperature and no critic.
+    factor, inverse_temperature; proposal_value and proposal_distance, the mean Q of `PROPOSALS`
+    actions and their mean pairwise distance, in actions; exact_value and exact_distance, the same
+    of as many draws from exp(w Q)/Z by quadrature; uniform_value and best_of_uniform_value, the
+    mean and the mean best of `UNIFORM` uniform draws.
+
+    None for what is no bandit, or has no temperature and no critic.
     """
     own = configuration["settings"].get("inverse_temperature")
     if landscape_of(configuration["env"]) is None or own is None:
@@ -79,6 +81,7 @@ def propose(folder: Path, configuration: Mapping[str, Any]) -> pd.DataFrame | No
                 "factor": factor,
                 "inverse_temperature": own * factor,
                 "proposal_value": float(agent.value(torch.zeros(PROPOSALS, 1), proposed).mean()),
+                "exact_value": float(agent.value(torch.zeros(PROPOSALS, 1), exact).mean()),
                 "uniform_value": float(values.mean()),
                 "best_of_uniform_value": float(values.amax(1).mean()),
                 "proposal_distance": float(torch.pdist(proposed).mean()),

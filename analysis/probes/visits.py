@@ -12,8 +12,8 @@ Leaves a record (`analysis.probes.run_probes`) in `results/probes/visits`, one r
 A state is a point of a grid over every pair of coordinates of the observation, in units of the
 spread that a random policy has in them; `cells` is the number of cells visited, averaged over the
 pairs. (Over all coordinates at once nearly every state would be a cell of its own, whatever a
-method does.) `cells_after_warm_up` counts the same after the uniformly random actions with which
-methods with a replay begin.
+method does.) `cells_after_warm_up` counts the same without the first transitions, as many as
+methods with a replay begin with at random; for every method, so that all have equally many.
 """
 
 import argparse
@@ -101,7 +101,6 @@ def coverage(states: np.ndarray, warm_up: int, transitions: int) -> pd.DataFrame
 
 def measure(configuration: dict[str, Any], device: str, compile: bool) -> tuple[pd.DataFrame, dict]:
     """(rows, how the run ended). A run that diverges has visited what it had until then."""
-    from algorithms import algorithm
     from algorithms.compilation import can_compile
     from algorithms.device import resolve_device
     from algorithms.evaluation import NotFinite
@@ -122,10 +121,9 @@ def measure(configuration: dict[str, Any], device: str, compile: bool) -> tuple[
         training.close()
     mean, deviation = random_spread(c["env"])
     states = (np.concatenate(watched.visited)[: c["transitions"]] - mean) / deviation
-    warm_up = c["warm_up"] if algorithm(c["algorithm"]).has_warm_up else 0
     ended = {"status": status, "transitions": training.transitions}
     ended["updates"] = training.agent.updates
-    return coverage(states, warm_up, c["transitions"]), ended
+    return coverage(states, c["warm_up"], c["transitions"]), ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
