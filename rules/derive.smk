@@ -37,6 +37,23 @@ rule tables:
         " --missing {params.missing} >{log} 2>&1"
 
 
+# Of a sweep: the cell whose settings become defaults.
+rule choice:
+    input:
+        "{folder}/plan.json",
+    output:
+        "{folder}/choice.csv",
+    log:
+        "logs/{folder}/choice.log",
+    params:
+        scale=lambda wildcards: PLAN.scale_in(wildcards.folder),
+        missing=PLAN.missing,
+        sources=PLAN.sources_digest,
+    shell:
+        "python -m analysis.choice --scale {params.scale}"
+        " --missing {params.missing} >{log} 2>&1"
+
+
 rule figure:
     input:
         "{folder}/plan.json",
