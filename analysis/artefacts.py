@@ -21,6 +21,7 @@ FIGURES = (
     "aggregate_bars",
     "performance_profiles",
     "probability_of_improvement",
+    "chains_in_training",
 )
 
 

@@ -133,12 +133,13 @@ def write_record(
     (folder / "evaluations.csv").write_text("\n".join(lines) + "\n")
     last = transitions[-1]
     updates = round(last * updates_per_transition)
-    lines = ["transitions,updates,wall_seconds,exploring_return,critic_loss"]
+    lines = ["transitions,updates,wall_seconds,exploring_return,action_on_face,critic_loss"]
     explored = list(returns[1:]) or [math.nan]
     for at, mean in zip(transitions[1:] or [last], explored, strict=True):
         seconds = WALL_SECONDS * at / max(last, 1)
         updates = round(at * updates_per_transition)
-        lines.append(f"{at},{updates},{seconds!r},{float(mean) - EXPLORING_COSTS!r},{math.e}")
+        exploring, on_face = float(mean) - EXPLORING_COSTS, 0.5 * at / max(last, 1)
+        lines.append(f"{at},{updates},{seconds!r},{exploring!r},{on_face!r},{math.e}")
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     document = {
         "status": "diverged" if has_diverged else "complete",

@@ -1,5 +1,6 @@
 """Figures from planted records: what they say, and that the CSV beside them is all they are of."""
 
+import dataclasses
 import io
 import re
 import shutil
@@ -12,7 +13,8 @@ import pytest
 from planted import curve, plant
 
 from analysis import reference
-from analysis.figures import learning_curves, style
+from analysis.figures import chains_in_training, learning_curves, style
+from analysis.records import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = (
@@ -109,6 +111,33 @@ def test_learning_curves_show_levels_with_words(folder):
     assert "random actions 19" in text and "zero actions 145" in text
     assert "version v2, without seeds or steps" in text
     assert sorted(table.loc[table["series"] == "claimed", "value"]) == [2800, 3560]
+
+
+def test_actions_on_faces_are_averaged_over_parts_of_a_run_and_over_seeds(folder):
+    runs = {(HOPPER, "lql", seed): curve(1000.0, evaluations=60) for seed in range(2)}
+    plan = plant(runs, evaluations=60, gaps=[(HOPPER, "sac", 0)])
+    table, svg = draw("chains_in_training", "--missing", "gap")
+    own = table[table["algorithm"] == "lql"].set_index("transitions")
+    assert set(own["quantity"]) == {"action_on_face"} and len(own) == 30
+    # Planted shares grow to a half at the end: the two evaluations of the fifteenth part.
+    total = plan["scales"]["desk"]["transitions"]
+    assert own.loc[total // 2, "value"] == pytest.approx(0.5 * (29 + 30) / 2 / 60)
+    assert (own["seeds"] == 2).all()
+    text = words(svg)
+    assert "SAC: gap: no record of seed 0 (Hopper-v4)." in text and "no record" in text
+
+
+def test_drawn_chains_tell_their_drift_and_the_size_of_q_in_returns(folder):
+    plant(planted_runs(1, algorithms=("lql",)))
+    run = read_run("results/runs/desk/Hopper-v4/lql/seed0")
+    metrics = run.metrics.assign(q_absolute=4.0, drift_length=0.3)
+    run = dataclasses.replace(
+        run,
+        metrics=metrics,
+        document=run.document | {"configuration": {"settings": {"reward_scale": 0.2}}},
+    )
+    parts = chains_in_training.parts(run, 10_000).groupby("quantity")["value"].unique()
+    assert parts["q_absolute"] == pytest.approx([20.0]) and parts["drift_length"] == [0.3]
 
 
 def test_band_is_students_t_over_seeds(folder):
