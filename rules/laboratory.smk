@@ -84,5 +84,8 @@ for study in PLAN.studied:
             PLAN.measured(study),
         log:
             f"logs/laboratory/{study}_policies.log",
+        params:
+            # A command is put together when it runs, and `study` is the loop's last one by then.
+            study=lambda wildcards, name=study: name,
         shell:
-            f"python -m analysis.probes.policies --study {study} >{{log}} 2>&1"
+            "python -m analysis.probes.policies --study {params.study} >{log} 2>&1"

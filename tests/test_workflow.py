@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from repository import TINY, WORKFLOW, copy
+from repository import ROOT, TINY, WORKFLOW, copy
 from run_records import plant_record
 
 from analysis import records
@@ -241,3 +241,17 @@ def test_a_killed_workflow_ends_with_the_same_tables(empty, template, tmp_path_f
     names = ["results/tiny/table1.csv", "results/tiny/aggregate.csv"]
     for name in (*names, *(f"{run}/evaluations.csv" for run in runs)):
         assert (empty.folder / name).read_bytes() == (undisturbed.folder / name).read_bytes()
+
+
+RULES = sorted([*ROOT.glob("Snakefile"), *ROOT.glob("rules/*.smk")])
+LATE = re.compile(r"^ +shell:\n(?: +.*\n)*? +f['\"]", re.M)
+"""A command that is a formatted string: it is put together when a job runs, and a loop's variable
+is the last one by then, whatever a dry run prints."""
+
+
+def test_no_command_reads_the_variable_of_a_loop_when_the_loop_is_over():
+    assert not [file.name for file in RULES if LATE.search(file.read_text())]
+    assert LATE.search('        shell:\n            f"probe {study} >{{log}}"\n')
+    assert not LATE.search(
+        '        params:\n            f"x"\n        shell:\n            "y {log}"\n'
+    )
