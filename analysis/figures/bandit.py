@@ -20,6 +20,7 @@ from envs.bandit import landscape_of
 
 SHOWN = 300
 """Samples in a panel, over all seeds."""
+MOST_COLUMNS = 7
 COLUMNS = ["env", "algorithm", "base", "first", "second", "divergence", "inside_share", "note"]
 
 
@@ -59,8 +60,8 @@ def _rows(table: pd.DataFrame, env: str, label: str, base: str, points: np.ndarr
 def draw(frame: pd.DataFrame) -> Figure:
     """The figure of a table of `data`."""
     environments, labels = frame["env"].unique(), list(frame["algorithm"].unique())
-    columns = min(6, len(labels))
-    rows_each = -(-len(labels) // columns)
+    rows_each = -(-len(labels) // MOST_COLUMNS)
+    columns = -(-len(labels) // rows_each)
     look = looks(frame)
     gaps = frame[frame["note"] != ""].drop_duplicates(["env", "algorithm"])
     notes = grouped([(look[r.algorithm].name, r.note) for r in gaps.itertuples()])
@@ -95,11 +96,11 @@ def _panel(axis: Axes, env: str, rows: pd.DataFrame, name: str, colour) -> None:
     axis.contour(line, line, landscape.reward(action).T, levels, colors=[GREY], linewidths=0.35)
     axis.plot(rows["first"], rows["second"], ".", color=colour, markersize=2, alpha=0.6, mew=0)
     axis.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), xticks=[], yticks=[], aspect="equal")
-    axis.set_title(name, fontsize=7.5)
+    axis.set_title(name.replace(", ", ",\n"), fontsize=7)
     if rows["first"].isna().all():
         axis.text(
             0.5, 0.5, "no samples", transform=axis.transAxes, ha="center", fontsize=7
         ).set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.5})
         return
     js, inside = rows["divergence"].iloc[0], rows["inside_share"].iloc[0]
-    axis.set_xlabel(f"JS {number(js, 2)}, inside {number(100 * inside)} %", fontsize=6.5)
+    axis.set_xlabel(f"JS {number(js, 2)}\ninside {number(100 * inside)} %", fontsize=6.5)

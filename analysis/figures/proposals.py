@@ -5,6 +5,7 @@ Drawn by `analysis.laboratory`; what is measured, `analysis.proposals` says.
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -48,12 +49,17 @@ def draw(frame: pd.DataFrame) -> Figure:
                 axis.plot(at, own["value"], **style.line, linewidth=1.4, label=style.name)
                 has_interval = own["low"].notna().any()
                 low, high = ("low", "high") if has_interval else ("minimum", "maximum")
-                axis.fill_between(at, own[low], own[high], color=style.colour, alpha=0.15, lw=0)
+                # An interval of a ratio may reach below zero, which its logarithmic axis does not.
+                least = own["minimum"].min() / 2 if quantity == "distance_ratio" else -np.inf
+                band = {"color": style.colour, "alpha": 0.15, "lw": 0}
+                axis.fill_between(at, own[low].clip(lower=least), own[high], **band)
                 drawn = exact[exact["algorithm"] == label].sort_values("factor")
                 axis.plot(1 / drawn["factor"], drawn["value"], "--", color=style.colour, lw=0.8)
             if cell.empty:
                 axis.text(0.5, 0.5, "no record", transform=axis.transAxes, ha="center", color=GREY)
             axis.axhline(1, color=GREY, linewidth=0.7, linestyle=":")
+            if quantity == "distance_ratio":
+                axis.set_yscale("log")
             axis.set_xlim(0.7 / frame["factor"].max(), 1.4 / frame["factor"].min())
             axis.set_xscale("log", base=2)
             axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}" if x >= 1 else f"1/{1 / x:g}")
