@@ -3,8 +3,8 @@
 Every variant of a study is held against the algorithm that it is of. By quantity:
 
 - `return`: the final score.
-- `mean_return`: the mean over all evaluations but that of the untrained policy, which how fast a
-  variant learns enters too, and which varies less.
+- `mean_return`: the mean over all evaluations after the warm-up, into which how fast a variant
+  learns enters, too, and which varies less.
 - `exploring_return`: the mean return of the last tenth of training, by the policy that explores.
   Chains that begin at the previous action do so here alone; evaluations begin afresh.
 
@@ -26,7 +26,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.bandit import qualities
-from analysis.laboratory import Study, budget, difference_row, finals, mean_row
+from analysis.laboratory import (
+    Study,
+    budget,
+    difference_row,
+    finals,
+    mean_returns,
+    mean_row,
+)
 from analysis.records import read_run
 from analysis.scores import cell_note
 from envs.bandit import landscape_of
@@ -50,9 +57,11 @@ def table(studies: Sequence[Study]) -> pd.DataFrame:
 
 def _env(study: Study, env: str) -> list[dict]:
     cells = {label: runs for at, label, runs in study.cells() if at == env}
+    warm_up = study.part["warm_up"]
     values = {
-        quantity: {label: of(runs) for label, runs in cells.items()}
-        for quantity, of in RETURNS.items()
+        "return": {label: finals(runs) for label, runs in cells.items()},
+        "mean_return": {label: mean_returns(runs, warm_up) for label, runs in cells.items()},
+        "exploring_return": {label: _exploring_returns(runs) for label, runs in cells.items()},
     }
     if landscape_of(env) is not None:
         for label in cells:
@@ -64,7 +73,7 @@ def _env(study: Study, env: str) -> list[dict]:
     for quantity, by_label in values.items():
         for label, by_seed in by_label.items():
             row = mean_row(
-                by_seed, study.part["seeds"], "record" if quantity in RETURNS else "samples"
+                by_seed, study.part["seeds"], "record" if quantity.endswith("return") else "samples"
             )
             row["note"] = notes[label] or row["note"]
             described = study.part["variants"].get(label, {}).get("description", "")
@@ -86,16 +95,6 @@ def _env(study: Study, env: str) -> list[dict]:
     return rows
 
 
-def _mean_returns(runs: pd.DataFrame) -> dict[int, float]:
-    """By seed; a run that diverged counts with what it had finite."""
-    found = {}
-    for run in runs[~runs["gap"]].itertuples():
-        episodes = read_run(run.path).evaluations
-        trained = episodes[(episodes["transitions"] > 0) & np.isfinite(episodes["return"])]
-        found[int(run.seed)] = float(trained["return"].mean())
-    return found
-
-
 def _exploring_returns(runs: pd.DataFrame) -> dict[int, float]:
     """By seed, over the last tenth of the transitions that a run has."""
     found = {}
@@ -104,14 +103,6 @@ def _exploring_returns(runs: pd.DataFrame) -> dict[int, float]:
         is_late = metrics["transitions"] > 0.9 * metrics["transitions"].max()
         found[int(run.seed)] = float(metrics.loc[is_late, "exploring_return"].mean())
     return found
-
-
-RETURNS = {
-    "return": finals,
-    "mean_return": _mean_returns,
-    "exploring_return": _exploring_returns,
-}
-"""By quantity: of the runs of a cell, a value for each recorded seed."""
 
 
 def _sampled(study: Study, env: str, label: str) -> dict[str, Mapping[int, float]]:

@@ -1,8 +1,10 @@
 """The table of sensitivity: what a method scores while one of its knobs is turned.
 
 A grid of the protocol with a `knob` turns it by factors of its default, the same for every method;
-factor 1 is the algorithm itself, or the grid's own cell. Scores are final returns above the random
-policy's, since returns have no zero of their own. By quantity:
+factor 1 is the algorithm itself, or the grid's own cell. Scores are mean returns over the
+evaluations after the warm-up, above the random policy's, since returns have no zero of their own.
+(Most settings end at the task's best: final returns would call every knob insensitive.) By
+quantity:
 
 - `score`: of a knob at a `factor`; with knob empty, of the algorithm as it is (of SAC: tuned).
 - `share_within_80_percent`: of the range, on a logarithmic axis and by linear interpolation between
@@ -20,7 +22,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from analysis.laboratory import Study, budget, difference_row, finals, mean_row
+from analysis.laboratory import Study, budget, difference_row, mean_returns, mean_row
 from analysis.scores import cell_note
 
 COLUMNS = [
@@ -86,7 +88,7 @@ def _env(study: Study, env: str) -> list[dict]:
         common = {"algorithm": algorithm, "knob": knob, "env": env}
         for factor, label in labels.items():
             rows.append(common | {"factor": factor, "label": label} | _score(study, cells[label]))
-        by_factor = {factor: _above_random(cells[label]) for factor, label in labels.items()}
+        by_factor = {factor: _above_random(study, cells[label]) for factor, label in labels.items()}
         key = algorithm, knob
         shares[key] = _shares(by_factor, study.part["seeds"])
         row = mean_row(shares[key], study.part["seeds"], f"whole range of {knob}")
@@ -110,17 +112,16 @@ def _env(study: Study, env: str) -> list[dict]:
 
 
 def _score(study: Study, runs: pd.DataFrame) -> dict:
-    row = mean_row(_above_random(runs), study.part["seeds"])
+    row = mean_row(_above_random(study, runs), study.part["seeds"])
     return {"quantity": "score", **budget(runs)} | row | {"note": cell_note(runs)}
 
 
-def _above_random(runs: pd.DataFrame) -> dict[int, float]:
-    """Final return less the random policy's, by seed; the return itself where that was not
+def _above_random(study: Study, runs: pd.DataFrame) -> dict[int, float]:
+    """Mean return less the random policy's, by seed; the return itself where that was not
     measured."""
     floor = runs["random"].iloc[0] if len(runs) else math.nan
-    return {
-        seed: final - (0 if math.isnan(floor) else floor) for seed, final in finals(runs).items()
-    }
+    returns = mean_returns(runs, study.part["warm_up"])
+    return {seed: value - (0 if math.isnan(floor) else floor) for seed, value in returns.items()}
 
 
 def _shares(

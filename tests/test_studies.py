@@ -152,7 +152,8 @@ def sensitivity_study(tops, seeds=SEEDS):
             if label != algorithm:
                 variants[label] = {"algorithm": algorithm, "knob": knob, "factors": {"f": factor}}
             for seed in seeds:
-                returns["Pendulum-v1", label, seed] = curve(floor.mean() + score + seed)
+                flat = floor.mean() + score + seed
+                returns["Pendulum-v1", label, seed] = [floor.mean(), *[flat] * 10]
     return study(returns, variants=variants)
 
 
@@ -166,6 +167,20 @@ def test_the_wider_knob_has_the_larger_share_and_seeds_are_the_replicates():
     row = value(table, quantity="share_within_80_percent_difference", algorithm="lql")
     assert (row["comparator"], row["comparator_knob"]) == ("sac", "beta")
     assert row["value"] == pytest.approx(0.8, abs=0.01) and row["low"] > 0.75
+
+
+def test_a_knob_that_only_delays_learning_is_seen_by_the_mean_of_a_run():
+    soon, late = [0.0, *[1000.0] * 10], [0.0, *[0.0] * 8, *[1000.0] * 2]
+    returns = {("Point-v0", "lql", seed): soon for seed in SEEDS}
+    variants = {}
+    for factor in (0.25, 4):
+        label = f"lql_alpha_x{factor:g}"
+        variants[label] = {"algorithm": "lql", "knob": "alpha", "factors": {"f": factor}}
+        returns |= {("Point-v0", label, seed): late for seed in SEEDS}
+    table = sensitivity.table([study(returns, variants=variants)()])
+    assert value(table, quantity="score", factor=1.0)["value"] == pytest.approx(1000)
+    assert value(table, quantity="score", factor=4.0)["value"] == pytest.approx(200)
+    assert value(table, quantity="share_within_80_percent")["value"] == pytest.approx(0.25)
 
 
 def test_fewer_than_five_seeds_give_no_interval_and_a_gap_no_share():
