@@ -43,6 +43,8 @@ from analysis.statistics import Interval
 
 PROBE = "exactness"
 CRITICS = "critics"
+STATIONARY = "stationary"
+"""In the place of a number of steps."""
 TABLE = RESULTS / "sampler_exactness.csv"
 CASE = ("step_size", "distance", "scale", "temperature_factor", "boundary", "chains")
 COLUMNS = (
@@ -99,7 +101,9 @@ def _rows(record: QuantityRecord) -> Iterator[Row]:
                 low = high = math.nan
             yield {
                 "quantity": name + suffix,
-                **{key: first[key] for key in ("sampler", "landscape", "dimension", "steps")},
+                **{key: first[key] for key in ("sampler", "landscape", "dimension")},
+                # Where no chain was held, the record's column is one of numbers with gaps.
+                "steps": STATIONARY if first["steps"] == STATIONARY else int(first["steps"]),
                 **{"value": value, "low": low, "high": high, "repeats": len(case)},
                 **{"study": first["study"], "floor": exact},
                 **{key: first[key] for key in (*CASE, "r_hat", "is_stationary")},

@@ -77,6 +77,7 @@ def test_critics_that_were_measured_beside_it_enter_the_table_of_exactness(tmp_p
     path = planted(tmp_path / "critics", "exactness", [own, exact, left_out])
     added = exactness.with_critics(record).iloc[len(alone) :]
     assert added["landscape"].tolist() == ["critic of lql on Point-v0"]
+    assert added["steps"].item() == 20 and isinstance(added["steps"].item(), int)
     assert added["value"].item() == pytest.approx(0.225 / 0.125)
     assert added["record"].item() == path.as_posix() != alone["record"].iloc[0]
 
