@@ -31,12 +31,11 @@ rule samplers_smoke:
     localrule: True
 
 
-def sampler_records(probe):
-    """Of the table of a probe; that of exactness takes in the critics, wherever they were measured."""
-    probes = {"exactness": ("exactness", "critics")}.get(probe, (probe,))
-    return sorted(
-        file for name in probes for file in glob(f"results/probes/{name}/*.*")
-    )
+SAMPLER_RECORDS = {
+    probe: sorted(glob(f"results/probes/{probe}/*.*")) for probe in SAMPLER_TABLES
+}
+# The table of exactness takes in the critics, wherever they were measured.
+SAMPLER_RECORDS["exactness"] += sorted(glob("results/probes/critics/*.*"))
 
 
 # Of critics whose runs have left their policies here, and of no others.
@@ -88,7 +87,7 @@ for probe, table in SAMPLER_TABLES.items():
         name:
             f"{probe}_digest"
         input:
-            sampler_records(probe),
+            SAMPLER_RECORDS[probe],
         output:
             f"logs/probes/{probe}.sha256",
         log:
@@ -103,7 +102,7 @@ for probe, table in SAMPLER_TABLES.items():
         name:
             f"{probe}_derived"
         input:
-            sampler_records(probe),
+            SAMPLER_RECORDS[probe],
             digest=f"logs/probes/{probe}.sha256",
         output:
             f"results/{table}.csv",
