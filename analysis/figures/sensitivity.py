@@ -95,7 +95,7 @@ def _curves(axis, scores, as_it_is, keys, look) -> list[Line2D]:
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}" if x >= 1 else f"1/{1 / x:g}")
     axis.set_xlabel("factor of the default")
-    axis.set_ylabel("return above random")
+    axis.set_ylabel("mean return above random")
     return handles
 
 
