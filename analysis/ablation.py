@@ -31,10 +31,8 @@ from analysis.laboratory import (
     budget,
     difference_row,
     finals,
-    mean_returns,
     mean_row,
 )
-from analysis.records import read_run
 from analysis.scores import cell_note
 from envs.bandit import landscape_of
 
@@ -57,11 +55,12 @@ def table(studies: Sequence[Study]) -> pd.DataFrame:
 
 def _env(study: Study, env: str) -> list[dict]:
     cells = {label: runs for at, label, runs in study.cells() if at == env}
-    warm_up = study.part["warm_up"]
     values = {
         "return": {label: finals(runs) for label, runs in cells.items()},
-        "mean_return": {label: mean_returns(runs, warm_up) for label, runs in cells.items()},
-        "exploring_return": {label: _exploring_returns(runs) for label, runs in cells.items()},
+        "mean_return": {label: study.mean_returns(env, label) for label in cells},
+        "exploring_return": {
+            label: _exploring_returns(study, runs) for label, runs in cells.items()
+        },
     }
     if landscape_of(env) is not None:
         for label in cells:
@@ -95,11 +94,11 @@ def _env(study: Study, env: str) -> list[dict]:
     return rows
 
 
-def _exploring_returns(runs: pd.DataFrame) -> dict[int, float]:
+def _exploring_returns(study: Study, runs: pd.DataFrame) -> dict[int, float]:
     """By seed, over the last tenth of the transitions that a run has."""
     found = {}
     for run in runs[~runs["gap"]].itertuples():
-        metrics = read_run(run.path).metrics
+        metrics = study.records.metrics(run.path)
         is_late = metrics["transitions"] > 0.9 * metrics["transitions"].max()
         found[int(run.seed)] = float(metrics.loc[is_late, "exploring_return"].mean())
     return found

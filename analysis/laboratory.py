@@ -24,7 +24,7 @@ from analysis import statistics
 from analysis.artefacts import LABORATORY, RESULTS, laboratory_files
 from analysis.derived import csv_bytes
 from analysis.probes import run_probes
-from analysis.records import RecordError, Records, load_plan, read_run, read_scale
+from analysis.records import RecordError, Records, load_plan, read_scale
 from analysis.scores import final_scores, name_seeds
 from analysis.statistics import Interval
 
@@ -55,6 +55,15 @@ class Study(NamedTuple):
             for label in self.part["algorithms"]:
                 is_own = (self.scores["env"] == env) & (self.scores["algorithm"] == label)
                 yield env, label, self.scores[is_own]
+
+    def mean_returns(self, env: str, label: str) -> dict[int, float]:
+        """Means over a run's evaluations after the warm-up, by seed: how fast it learns enters, and
+        how steadily. A run that diverged counts with what it had finite."""
+        table = self.records.evaluations
+        is_own = (table["env"] == env) & (table["algorithm"] == label)
+        is_late = table["transitions"] > self.part["warm_up"]
+        own = table[is_own & is_late & np.isfinite(table["return_mean"].astype(float))]
+        return {int(seed): float(of.mean()) for seed, of in own.groupby("seed")["return_mean"]}
 
     def probed(self, probe: str, env: str, label: str) -> dict[int, pd.DataFrame]:
         """Tables that a probe has left of the runs of a cell, by seed. RecordError."""
@@ -132,18 +141,6 @@ def finals(runs: pd.DataFrame) -> dict[int, float]:
     """Final scores of the recorded runs of a cell, by seed."""
     recorded = runs[~runs["gap"]]
     return dict(zip(recorded["seed"].astype(int), recorded["final"].astype(float), strict=True))
-
-
-def mean_returns(runs: pd.DataFrame, warm_up: int) -> dict[int, float]:
-    """Means over a run's evaluations after the warm-up, by seed: how fast it learns enters, and how
-    steadily. A run that diverged counts with what it had finite."""
-    found = {}
-    for run in runs[~runs["gap"]].itertuples():
-        episodes = read_run(run.path).evaluations
-        is_late = episodes["transitions"] > warm_up
-        returns = episodes.loc[is_late & np.isfinite(episodes["return"]), "return"]
-        found[int(run.seed)] = float(returns.mean())
-    return found
 
 
 def budget(runs: pd.DataFrame) -> dict[str, float]:

@@ -22,7 +22,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from analysis.laboratory import Study, budget, difference_row, mean_returns, mean_row
+from analysis.laboratory import Study, budget, difference_row, mean_row
 from analysis.scores import cell_note
 
 COLUMNS = [
@@ -77,18 +77,23 @@ def good_share(factors: Sequence[float], scores: Sequence[float]) -> float:
 
 def _env(study: Study, env: str) -> list[dict]:
     cells = {label: runs for at, label, runs in study.cells() if at == env}
+    above = {label: _above_random(study, env, label, runs) for label, runs in cells.items()}
     rows = []
     for label in study.part["algorithms"]:
         if label == study.base(label):
             row = {"algorithm": label, "knob": "", "label": label, "env": env}
-            rows.append(row | _score(study, cells[label]))
+            rows.append(row | _score(study, cells[label], above[label]))
     shares: dict[tuple[str, str], dict[int, float]] = {}
     notes: dict[tuple[str, str], str] = {}
     for (algorithm, knob), labels in knobs(study).items():
         common = {"algorithm": algorithm, "knob": knob, "env": env}
         for factor, label in labels.items():
-            rows.append(common | {"factor": factor, "label": label} | _score(study, cells[label]))
-        by_factor = {factor: _above_random(study, cells[label]) for factor, label in labels.items()}
+            rows.append(
+                common
+                | {"factor": factor, "label": label}
+                | _score(study, cells[label], above[label])
+            )
+        by_factor = {factor: above[label] for factor, label in labels.items()}
         key = algorithm, knob
         shares[key] = _shares(by_factor, study.part["seeds"])
         row = mean_row(shares[key], study.part["seeds"], f"whole range of {knob}")
@@ -111,16 +116,16 @@ def _env(study: Study, env: str) -> list[dict]:
     return rows
 
 
-def _score(study: Study, runs: pd.DataFrame) -> dict:
-    row = mean_row(_above_random(study, runs), study.part["seeds"])
+def _score(study: Study, runs: pd.DataFrame, above: Mapping[int, float]) -> dict:
+    row = mean_row(above, study.part["seeds"])
     return {"quantity": "score", **budget(runs)} | row | {"note": cell_note(runs)}
 
 
-def _above_random(study: Study, runs: pd.DataFrame) -> dict[int, float]:
+def _above_random(study: Study, env: str, label: str, runs: pd.DataFrame) -> dict[int, float]:
     """Mean return less the random policy's, by seed; the return itself where that was not
     measured."""
     floor = runs["random"].iloc[0] if len(runs) else math.nan
-    returns = mean_returns(runs, study.part["warm_up"])
+    returns = study.mean_returns(env, label)
     return {seed: value - (0 if math.isnan(floor) else floor) for seed, value in returns.items()}
 
 

@@ -177,10 +177,13 @@ def test_a_knob_that_only_delays_learning_is_seen_by_the_mean_of_a_run():
         label = f"lql_alpha_x{factor:g}"
         variants[label] = {"algorithm": "lql", "knob": "alpha", "factors": {"f": factor}}
         returns |= {("Point-v0", label, seed): late for seed in SEEDS}
-    table = sensitivity.table([study(returns, variants=variants)()])
+    own = study(returns, variants=variants)()
+    table = sensitivity.table([own])
     assert value(table, quantity="score", factor=1.0)["value"] == pytest.approx(1000)
     assert value(table, quantity="score", factor=4.0)["value"] == pytest.approx(200)
     assert value(table, quantity="share_within_80_percent")["value"] == pytest.approx(0.25)
+    own.part["warm_up"] = 8000  # what a policy returns before it learns is no method's
+    assert value(sensitivity.table([own]), quantity="score", factor=4.0)["value"] == 1000
 
 
 def test_fewer_than_five_seeds_give_no_interval_and_a_gap_no_share():
