@@ -30,9 +30,7 @@ LARGEST_COUNT = 10**12
 DEFAULTS = {"transitions": 300_000, "num_envs": 5, "evaluation_episodes": 10, "updates_per_step": 1}
 """The desk scale's sizes."""
 INTERVAL = 10_000
-"""The desk scale's evaluation interval; at most a fifth of the run by default."""
-WARM_UP = 30_000
-"""The authors' (ku-dmlab/NCLQL c4781a5); at most a fifth of the run by default."""
+"""The desk scale's warm-up and evaluation interval; at most a fifth of the run by default."""
 
 
 def resolve_configuration(
@@ -61,12 +59,11 @@ def resolve_configuration(
         "evaluation_episodes": _count("evaluation_episodes", evaluation_episodes),
         "updates_per_step": _count("updates_per_step", updates_per_step),
     }
-    fifth = transitions // 5
-    sizes["warm_up"] = _count(
-        "warm_up", min(WARM_UP, fifth) if warm_up is None else warm_up, least=0
+    fifth = min(INTERVAL, transitions // 5)
+    sizes["warm_up"] = _count("warm_up", fifth if warm_up is None else warm_up, least=0)
+    sizes["evaluate_every"] = _count(
+        "evaluate_every", max(fifth, 1) if evaluate_every is None else evaluate_every
     )
-    interval = max(min(INTERVAL, fifth), 1) if evaluate_every is None else evaluate_every
-    sizes["evaluate_every"] = _count("evaluate_every", interval)
     # A warm-up as long as the run leaves nothing to learn from.
     for name, most in (
         ("num_envs", transitions),

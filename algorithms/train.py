@@ -39,7 +39,7 @@ class Options:
     """Environments stepped side by side."""
     warm_up: int | None = None
     """Transitions of uniformly random actions before learning, for the methods that have them;
-    the authors' 30,000 but at most a fifth of the run where not given."""
+    10,000 but at most a fifth of the run where not given."""
     evaluate_every: int | None = None
     """Transitions from one evaluation to the next, counted back from the end of the run; 10,000
     but at most a fifth of the run where not given. There is one at 0, untrained, as well."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import analysis.protocol
 import analysis.resolution
 from algorithms import ALGORITHMS
-from algorithms.options import configuration_hash, planned_evaluations
+from algorithms.options import configuration_hash, planned_evaluations, resolve_configuration
 from analysis.estimate import describe_cost
 from analysis.plan import Plan, PlanError
 from analysis.protocol import PROTOCOL, ProtocolError, read_protocol
@@ -214,6 +214,15 @@ def test_a_study_takes_what_it_does_not_say_from_its_scale():
     assert sweep.sizes == desk.sizes | {"transitions": 100_000}
     assert sweep.thresholds["Hopper-v4"] == desk.thresholds["Hopper-v4"]
     assert "Ant-v4" not in sweep.thresholds
+
+
+def test_a_bare_run_is_the_desk_scales_and_the_authors_warm_up_has_to_be_asked_for():
+    protocol = read_protocol()
+    desk, authors = protocol.scale("desk"), protocol.scale("authors_warm_up")
+    bare = resolve_configuration("nc_lql", "HalfCheetah-v4", 0)
+    assert {name: bare[name] for name in desk.sizes} == desk.sizes
+    changed = {"transitions": 150_000, "warm_up": protocol.scale("paper").sizes["warm_up"]}
+    assert authors.sizes == desk.sizes | changed
 
 
 def test_runs_have_paths_of_their_own():
