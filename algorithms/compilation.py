@@ -21,6 +21,7 @@ CPU_OPTIONS = {
 
 
 MOST_SIZES = 4
+"""Sets of shapes that one function is compiled for."""
 
 
 @cache
@@ -35,11 +36,13 @@ def can_compile(device_type: str) -> bool:
 
 
 def compiled_for(batch_size: int | None, wanted: bool, device: torch.device) -> Callable:
-    """A decorator: compile a function for one batch size, or (None) anew for each that occurs.
+    """A decorator: compile a function for one batch size, or (None) anew for the shapes that occur.
 
     The batch size of a call is the leading dimension of its first tensor. A run has three: that of
-    an update, of its environments and of its evaluation episodes. Calls at other sizes than the one
-    given, or at more than `MOST_SIZES` sizes, run eagerly.
+    an update, of its environments and of its evaluation episodes. Compiled code does not look at
+    what it is given, so calls whose tensors have other shapes have code of their own. Calls at
+    other batch sizes than the one given, or with more than `MOST_SIZES` sets of shapes, run
+    eagerly.
     """
     if not wanted or not can_compile(device.type):
         return lambda function: function
@@ -49,17 +52,17 @@ def compiled_for(batch_size: int | None, wanted: bool, device: torch.device) -> 
         settings = {"options": CPU_OPTIONS}
 
     def decorate(function: Callable) -> Callable:
-        by_size: dict[int, Callable] = {}
+        by_shapes: dict[tuple, Callable] = {}
 
         def call(*arguments):
-            size = next(a.shape[0] for a in arguments if isinstance(a, torch.Tensor))
-            if size not in by_size:
-                if batch_size not in (None, size) or len(by_size) == MOST_SIZES:
+            shapes = tuple(a.shape for a in arguments if isinstance(a, torch.Tensor))
+            if shapes not in by_shapes:
+                if batch_size not in (None, shapes[0][0]) or len(by_shapes) == MOST_SIZES:
                     return function(*arguments)
-                by_size[size] = torch.compile(
+                by_shapes[shapes] = torch.compile(
                     _private_copy(function), dynamic=False, fullgraph=True, **settings
                 )
-            result = by_size[size](*arguments)
+            result = by_shapes[shapes](*arguments)
             if device.type != "cuda":
                 return result
             # A CUDA graph writes to the same memory at its next call.

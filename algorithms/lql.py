@@ -20,6 +20,7 @@ saturated: `drift_length` and `next_action_on_face` show where a run stands.
 Source: the digest, with the constants of the authors' NC-LQL code where the digest has none.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -34,7 +35,7 @@ from algorithms.networks import Conditioning, polyak_update
 from algorithms.replay import Batch
 
 STEPS_A_CALL = 2
-"""Langevin steps in one compiled call; noise is handed over in pieces of this many."""
+"""Langevin steps in one compiled call, of an even number of steps; of an odd one, one."""
 ROWS_OF_DRIFT = 16
 """Rows of a batch on which the drift's length is measured: a whole batch costs a step's time."""
 
@@ -102,7 +103,8 @@ class LQL(LangevinAgent):
         """Langevin dynamics (1) on the mean of the online critics: (batch, action)."""
         (conditioning,) = self.critics.conditioning(observation, self.precision)
         action = noise.initial
-        for z in noise.steps.split(STEPS_A_CALL):
+        steps_a_call = math.gcd(STEPS_A_CALL, len(noise.steps))  # a rest would be compiled too
+        for z in noise.steps.split(steps_a_call):
             action = self.chain(
                 self.gradient, action, conditioning, z, self.step_size, self.dynamics
             )
