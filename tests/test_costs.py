@@ -43,6 +43,22 @@ def test_the_grid_is_that_of_the_question():
     assert calls >= 1_000 and costs.PROCESSES >= 5
 
 
+def test_every_variation_is_of_a_size_that_can_be_asked_for():
+    grid, found = cost_subjects.FULL, set()
+    for name in algorithms.ALGORITHMS:
+        found |= {v.size for v in cost_subjects.variations(name, grid)}
+    assert found == {"base", *costs.SIZES}
+
+
+@pytest.mark.parametrize("sizes", [(), ("steps",)])
+def test_only_the_sizes_asked_for_are_measured(sizes):
+    gathered = cost_process.Gathered(0)
+    cost_process.times(gathered, ["lql"], CPU, is_quick=True, compile=False, sizes=sizes)
+    changed = {"steps": ["update/lql/steps=5"]}
+    updates = [case for case in gathered.cases if case.startswith("update/")]
+    assert updates == ["update/lql/base", *(c for size in sizes for c in changed[size])]
+
+
 def test_a_method_that_learns_from_rollouts_is_fed_one(monkeypatch):
     """As PPO is, but without its attributes being known."""
     agent = subjects.make("ppo", CPU, compile=False, rollout_transitions=30, epochs=1)

@@ -63,8 +63,15 @@ class Gathered:
         self.cases[name] = about
 
 
-def times(gathered: Gathered, names: Sequence[str], device: Any, is_quick: bool, compile: bool):
-    """Acting and updates of every variation, all in each round; then live bytes."""
+def times(
+    gathered: Gathered,
+    names: Sequence[str],
+    device: Any,
+    is_quick: bool,
+    compile: bool,
+    sizes: Sequence[str],
+) -> None:
+    """Acting and updates of every variation of `sizes`, all in each round; then live bytes."""
     from analysis.probes import cost_subjects
 
     grid = cost_subjects.QUICK if is_quick else cost_subjects.FULL
@@ -73,6 +80,7 @@ def times(gathered: Gathered, names: Sequence[str], device: Any, is_quick: bool,
         cost_subjects.Subject(variation, device, compile)
         for name in names
         for variation in cost_subjects.variations(name, grid)
+        if variation.size in ("base", *sizes)
     ]
 
     def acting(is_latency: bool) -> list:
@@ -223,6 +231,7 @@ def main() -> None:
     parser.add_argument("--process", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--sizes", nargs="*", default=[])
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
@@ -234,8 +243,8 @@ def main() -> None:
     if options.part == "memory":
         memory(gathered, options.algorithms[0], device, options.compile)
     else:
-        part = {"times": times, "training": training}[options.part]
-        part(gathered, options.algorithms, device, options.quick, options.compile)
+        how = (gathered, options.algorithms, device, options.quick, options.compile)
+        training(*how) if options.part == "training" else times(*how, options.sizes)
     found = {name: getattr(gathered, name) for name in ("samples", "memory", "cases")}
     options.output.write_text(json.dumps(found))
 

@@ -83,6 +83,11 @@ class Variation(NamedTuple):
         """Of its cases, after the quantity."""
         return f"{self.algorithm}/{self.label}"
 
+    @property
+    def size(self) -> str:
+        """The size that was changed, `base` where none was."""
+        return self.label.partition("=")[0]
+
 
 def variations(name: str, grid: Grid) -> Iterator[Variation]:
     """Every variation of an algorithm, its default sizes first."""

@@ -1,7 +1,8 @@
 """Measures what each method costs in time and memory, by the sizes that its cost depends on.
 
     python -m analysis.probes.costs [--quick] [--algorithms NAME ...] [--device NAME]
-                                    [--parts PART ...] [--processes N] [--output DIR]
+                                    [--parts PART ...] [--sizes SIZE ...] [--processes N]
+                                    [--output DIR]
 
 Everything is measured in each of several fresh processes, which are the repeats that intervals are
 over; one thread, float32, after compilation and burn-in, every case once a round in an order that
@@ -17,7 +18,8 @@ Leaves two records, `costs/<machine>` (times) and `memory/<machine>` (bytes), ea
 samples and a JSON of what they are of and were measured on, in results/probes/; `python -m
 analysis.compute` derives tables and figures from them. Nothing else should run meanwhile: the load
 before each process, and its seconds of processor and of clock, are kept (`processes` of the record;
-the first also compiles). --quick measures a few sizes once and eagerly, to see that it works, and
+the first also compiles). --sizes changes fewer of the sizes, where a machine is lent for minutes.
+--quick measures a few sizes once and eagerly, to see that it works, and
 leaves them in build/.
 """
 
@@ -43,8 +45,10 @@ from analysis.probes.samples import MemorySample, Sample
 FOLDER = PROBES
 QUICK_FOLDER = Path("build/probes")
 PARTS = ("times", "training", "memory")
+SIZES = ("steps", "candidates", "critic_layers", "action_dimension", "batch", "acting")
+"""`cost_subjects.Variation.size`: what `times` changes one at a time."""
 PROCESSES = 5
-SIDE_BY_SIDE = 4
+SIDE_BY_SIDE = 8
 """Processes of `memory` at a time, at most."""
 
 
@@ -84,7 +88,7 @@ class Probe:
             command = [sys.executable, "-m", "analysis.probes.cost_process", "--part", part]
             command += ["--process", str(number), "--device", self.device, "--output", str(output)]
             command += ["--quick"] if o.quick else []
-            command += ["--compile" if o.compile else "--no-compile"]
+            command += ["--compile" if o.compile else "--no-compile", "--sizes", *o.sizes]
             began, spent = time.perf_counter(), _children_seconds()
             subprocess.run([*command, "--algorithms", *algorithms], check=True)
             wall, cpu = time.perf_counter() - began, _children_seconds() - spent
@@ -173,6 +177,13 @@ def _children_seconds() -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = parser_of("costs", __doc__, PARTS, FOLDER, quick="few sizes, once, in build/")
+    parser.add_argument(
+        "--sizes",
+        nargs="*",
+        choices=SIZES,
+        default=list(SIZES),
+        help="which to change, one at a time, in `times`, beside all defaults (default: each)",
+    )
     parser.add_argument("--processes", type=int, help=f"repeats (default: {PROCESSES}; quick: 1)")
     parser.add_argument(
         "--compile",
@@ -196,6 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **records.conditions(shown("costs", arguments), device),
             "is_quick": options.quick,
             "algorithms": options.algorithms,
+            "sizes": options.sizes,
             "repeats": options.processes,
             "processes": probe.processes,
             "counts": counts(options.algorithms),

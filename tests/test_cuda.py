@@ -1,0 +1,141 @@
+"""What only a GPU can show: skipped where there is none.
+
+That an update never waits for the device is in `test_meta_device.py`.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torture
+from conformance import SPACES, noise, snapshot, subject, vector
+from learners import CPU, random_transition
+from test_meta_device import needs_cuda
+from torch.overrides import TorchFunctionMode
+
+from algorithms import ALGORITHMS
+from algorithms.agent import Agent, Run, Transition
+from algorithms.checkpoint import Checkpoints
+from algorithms.randomness import agent_generators
+
+CUDA = torch.device("cuda")
+VECTOR_STEPS = 40
+"""Past the first updates of every method, PPO's rollouts included."""
+
+pytestmark = needs_cuda
+
+
+class DrawnOnTheHost(TorchFunctionMode):
+    """Draws from a generator of the host and takes what it drew to the device."""
+
+    DRAWS = (torch.rand, torch.randn, torch.randint, torch.randperm)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if function in self.DRAWS and "generator" in kwargs:
+            device = kwargs.pop("device", CPU)
+            return function(*args, **kwargs).to(device)
+        return function(*args, **kwargs)
+
+
+def made(name: str, device: torch.device, compile: bool, draws_on: torch.device) -> Agent:
+    """A small agent in float32 throughout."""
+    algorithm = subject(name)
+    settings = algorithm.known({"sampling_precision": "float32"})
+    like = algorithm.make(**settings)
+    run = Run(**like.run._asdict() | {"compile": compile})
+    generators = agent_generators(draws_on, 0)
+    with DrawnOnTheHost():
+        return type(like)(like.configuration, SPACES, run, device, generators)
+
+
+def advance(agent: Agent, source: torch.Generator, vector_steps: int = VECTOR_STEPS) -> None:
+    """Vector steps on transitions of noise."""
+    for _ in range(vector_steps):
+        parts = random_transition(agent, source)
+        transition = Transition(*(part.to(agent.device) for part in parts))
+        action = agent.act(transition.observation, explore=True)
+        agent.observe(transition._replace(action=action))
+        agent.learn()
+    assert agent.updates > 3
+
+
+def largest_difference(one: Agent, other: Agent) -> float:
+    """Of any parameter of any network."""
+    parts = one.networks(), other.networks()
+    pairs = [[vector(part[name].module).cpu() for part in parts] for name in parts[0]]
+    return max((a - b).abs().max().item() for a, b in pairs)
+
+
+def carried(state: dict, folder: Path, device: torch.device) -> dict:
+    """A state as a checkpoint brings it to a device."""
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(state)
+    return checkpoints.load(device)[0]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_updates_on_cuda_equal_those_on_the_host(name, tmp_path):
+    """The same state, transitions and draws; and not without the same draws."""
+    host = made(name, CPU, compile=False, draws_on=CPU)
+    agents = [made(name, CUDA, compile=False, draws_on=CPU) for _ in range(2)]
+    for agent in agents:
+        parts = carried({"components": snapshot(host)["components"]}, tmp_path, CUDA)
+        for key, component in agent.components().items():
+            component.load_state_dict(parts["components"][key])
+    with DrawnOnTheHost():
+        advance(host, noise())
+        advance(agents[0], noise())
+        agents[1].generators["actions"].manual_seed(99)
+        agents[1].generators["update"].manual_seed(99)
+        advance(agents[1], noise())
+    with_its_draws, with_others = (largest_difference(host, agent) for agent in agents)
+    assert with_its_draws < 0.05 * with_others
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_compiled_updates_on_cuda_equal_eager_ones(name):
+    eager, compiled = (made(name, CUDA, compile=c, draws_on=CUDA) for c in (False, True))
+    before = {key: vector(part.module) for key, part in eager.networks().items()}
+    for agent in (eager, compiled):
+        advance(agent, noise())
+    moved = max((vector(eager.networks()[k].module) - v).abs().max() for k, v in before.items())
+    assert largest_difference(eager, compiled) < 0.05 * moved
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_restored_on_cuda_it_goes_on_to_the_bit(name, tmp_path):
+    agent, source = made(name, CUDA, compile=True, draws_on=CUDA), noise()
+    advance(agent, source)
+    state, following = carried(agent.state_dict(), tmp_path, CUDA), source.get_state()
+    advance(agent, source)
+    for is_restored in (True, False):
+        other = made(name, CUDA, compile=True, draws_on=CUDA)
+        if is_restored:
+            other.load_state_dict(state)
+        source.set_state(following)
+        advance(other, source)
+        assert (largest_difference(agent, other) == 0) == is_restored
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["nc_lql", "diffusion_ql"])
+def test_killed_twice_on_cuda_a_run_ends_with_the_same_bytes(tmp_path, name):
+    arguments = ["--algorithm", name, "--env", "Pendulum-v1", "--seed", "0", "--device", "cuda"]
+    arguments += ["--transitions", "3000", "--warm-up", "300", "--evaluate-every", "1000"]
+    report = torture.torture(tmp_path, [*arguments, "--compile"], kills=2)
+    assert report.is_same and report.kills == 2
+
+
+def test_a_run_on_cuda_says_what_it_ran_on_and_in_how_much_memory(tmp_path):
+    command = [sys.executable, "-m", "algorithms.train", "--algorithm", "nc_lql"]
+    command += ["--env", "Pendulum-v1", "--transitions", "600", "--warm-up", "100"]
+    command += ["--evaluation-episodes", "2", "--evaluate-every", "300", "--no-compile"]
+    subprocess.run([*command, "--output", str(tmp_path)], check=True)
+    document = json.loads((tmp_path / "run.json").read_text())
+    assert document["device"] == f"cuda: {torch.cuda.get_device_name()}", "`auto` takes it"
+    assert document["peak_device_memory_bytes"] > 1e6
+    assert document["resolved"]["sampling_precision"] == "bfloat16"
