@@ -31,8 +31,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -64,21 +65,19 @@ class Probe:
         """What each process took, in the order in which they ended."""
 
     def run(self) -> None:
-        """All parts once, then all again: what drifts on a machine drifts through all of them."""
-        for number in range(self.options.processes):
-            for part in self.options.parts:
+        """All parts once, then all again: what drifts on a machine drifts through all of them.
+        Bytes neither drift nor depend on what the other cores do."""
+        o = self.options
+        for number in range(o.processes):
+            for part in (part for part in o.parts if part != "memory"):
                 began = time.perf_counter()
-                if part == "memory":
-                    # Bytes do not depend on what the other cores do.
-                    with ThreadPoolExecutor(min(os.cpu_count() or 1, SIDE_BY_SIDE)) as pool:
-                        list(pool.map(self._memory(number), memory_labels(self.options)))
-                else:
-                    self.process(part, number, self.options.algorithms)
+                self.process(part, number, o.algorithms)
                 seconds = time.perf_counter() - began
                 print(f"{part}, process {number}: {seconds:.0f} s", flush=True)
-
-    def _memory(self, number: int) -> Callable[[str], None]:
-        return lambda label: self.process("memory", number, [label])
+        if "memory" in o.parts:
+            runs = product(range(o.processes), memory_labels(o))
+            with ThreadPoolExecutor(min(os.cpu_count() or 1, SIDE_BY_SIDE)) as pool:
+                list(pool.map(lambda run: self.process("memory", run[0], [run[1]]), runs))
 
     def process(self, part: str, number: int, algorithms: Sequence[str]) -> None:
         """One process to its end. Raises CalledProcessError if it fails."""
