@@ -41,15 +41,12 @@ class DrawnOnTheHost(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def made(name: str, device: torch.device, compile: bool, draws_on: torch.device) -> Agent:
+def made(name: str, device: torch.device = CUDA, compile: bool = False) -> Agent:
     """A small agent in float32 throughout."""
     algorithm = subject(name)
-    settings = algorithm.known({"sampling_precision": "float32"})
-    like = algorithm.make(**settings)
+    like = algorithm.make(**algorithm.known({"sampling_precision": "float32"}))
     run = Run(**like.run._asdict() | {"compile": compile})
-    generators = agent_generators(draws_on, 0)
-    with DrawnOnTheHost():
-        return type(like)(like.configuration, SPACES, run, device, generators)
+    return type(like)(like.configuration, SPACES, run, device, agent_generators(device, 0))
 
 
 def advance(agent: Agent, source: torch.Generator, vector_steps: int = VECTOR_STEPS) -> None:
@@ -80,25 +77,24 @@ def carried(state: dict, folder: Path, device: torch.device) -> dict:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_updates_on_cuda_equal_those_on_the_host(name, tmp_path):
     """The same state, transitions and draws; and not without the same draws."""
-    host = made(name, CPU, compile=False, draws_on=CPU)
-    agents = [made(name, CUDA, compile=False, draws_on=CPU) for _ in range(2)]
+    host, agents = made(name, CPU), [made(name) for _ in range(2)]
     for agent in agents:
+        agent.generators.update(agent_generators(CPU, 0))
         parts = carried({"components": snapshot(host)["components"]}, tmp_path, CUDA)
         for key, component in agent.components().items():
             component.load_state_dict(parts["components"][key])
+    host.generators.update(agent_generators(CPU, 0))
+    agents[1].generators.update(agent_generators(CPU, 99))
     with DrawnOnTheHost():
-        advance(host, noise())
-        advance(agents[0], noise())
-        agents[1].generators["actions"].manual_seed(99)
-        agents[1].generators["update"].manual_seed(99)
-        advance(agents[1], noise())
+        for agent in (host, *agents):
+            advance(agent, noise())
     with_its_draws, with_others = (largest_difference(host, agent) for agent in agents)
     assert with_its_draws < 0.05 * with_others
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_compiled_updates_on_cuda_equal_eager_ones(name):
-    eager, compiled = (made(name, CUDA, compile=c, draws_on=CUDA) for c in (False, True))
+    eager, compiled = (made(name, compile=c) for c in (False, True))
     before = {key: vector(part.module) for key, part in eager.networks().items()}
     for agent in (eager, compiled):
         advance(agent, noise())
@@ -108,12 +104,12 @@ def test_compiled_updates_on_cuda_equal_eager_ones(name):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_restored_on_cuda_it_goes_on_to_the_bit(name, tmp_path):
-    agent, source = made(name, CUDA, compile=True, draws_on=CUDA), noise()
+    agent, source = made(name, compile=True), noise()
     advance(agent, source)
     state, following = carried(agent.state_dict(), tmp_path, CUDA), source.get_state()
     advance(agent, source)
     for is_restored in (True, False):
-        other = made(name, CUDA, compile=True, draws_on=CUDA)
+        other = made(name, compile=True)
         if is_restored:
             other.load_state_dict(state)
         source.set_state(following)
@@ -138,4 +134,4 @@ def test_a_run_on_cuda_says_what_it_ran_on_and_in_how_much_memory(tmp_path):
     document = json.loads((tmp_path / "run.json").read_text())
     assert document["device"] == f"cuda: {torch.cuda.get_device_name()}", "`auto` takes it"
     assert document["peak_device_memory_bytes"] > 1e6
-    assert document["resolved"]["sampling_precision"] == "bfloat16"
+    assert document["resolved"]["sampling_precision"] == "float32"
