@@ -16,7 +16,6 @@ CPU_OPTIONS = {
     "realize_opcount_threshold": 4,
     # C++ compilers at a time. Not one a core, since other runs have those.
     "compile_threads": 2,
-    "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,
 }
 
 
@@ -39,10 +38,9 @@ def compiled_for(batch_size: int | None, wanted: bool, device: torch.device) -> 
     """A decorator: compile a function for one batch size, or (None) anew for the shapes that occur.
 
     The batch size of a call is the leading dimension of its first tensor. A run has three: that of
-    an update, of its environments and of its evaluation episodes. Compiled code does not look at
-    what it is given, so calls whose tensors have other shapes have code of their own. Calls at
-    other batch sizes than the one given, or with more than `MOST_SIZES` sets of shapes, run
-    eagerly.
+    an update, of its environments and of its evaluation episodes. Calls whose tensors have other
+    shapes have code of their own. Calls at other batch sizes than the one given, or with more than
+    `MOST_SIZES` sets of shapes, run eagerly.
     """
     if not wanted or not can_compile(device.type):
         return lambda function: function
@@ -74,9 +72,14 @@ def compiled_for(batch_size: int | None, wanted: bool, device: torch.device) -> 
 
 
 def _private_copy(function: Callable) -> Callable:
-    """A copy with a code object of its own. Torch keeps compiled code by code object; a copy that
-    serves one agent at one batch size needs no check of its arguments before each call (0.2 ms,
-    thirteen times an update), and no other agent can run into it."""
+    """A copy with a code object of its own. Torch keeps compiled code by code object, tries what it
+    has there in turn, and gives up after a few: what serves one agent at one set of shapes is the
+    first that it finds, and adds to no other agent's few.
+
+    What it checks before each call stays on. Without (`skip_all_guards_unsafe`) an update of NC-LQL
+    takes 0.3 % less and an action on 5 observations 4 %; and a call that differs in what nobody
+    thought of would be answered wrongly.
+    """
     plain = getattr(function, "__func__", function)
     copy = types.FunctionType(
         plain.__code__.replace(), plain.__globals__, plain.__name__, plain.__defaults__
