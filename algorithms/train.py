@@ -157,8 +157,12 @@ def _without_boxes(parse_arguments):
         with contextlib.redirect_stderr(complaint):
             return parse_arguments()
     except SystemExit as ended:
-        if not ended.code:
-            raise  # --help
+        if not ended.code:  # --help
+            _flush()
+            raise
+    except BrokenPipeError:  # --help | head
+        _flush()
+        sys.exit(0)
     # A title, then paragraphs between rules; lines of a box where the terminal can show them.
     lines = complaint.getvalue().strip().splitlines()[1:]
     told = re.sub(r"[╭╮╰╯│]", " ", "\n".join(lines)).split("For full helptext")[0]
@@ -168,6 +172,14 @@ def _without_boxes(parse_arguments):
         said = "missing " + ", ".join(re.findall(r"^ *(--[a-z][\w-]*)", told, re.MULTILINE))
     near = next((re.search(r"--[\w-]+", part) for part in more if "Perhaps" in part), None)
     raise Refused(f"{said.rstrip('.')}; the nearest known one is {near[0]}" if near else said)
+
+
+def _flush() -> None:
+    """Write what is left to standard output, or nowhere once its reader is gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

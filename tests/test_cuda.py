@@ -4,6 +4,7 @@ That an update never waits for the device is in `test_meta_device.py`.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ from algorithms import ALGORITHMS
 from algorithms.agent import Agent, Run, Transition
 from algorithms.checkpoint import Checkpoints
 from algorithms.randomness import agent_generators
+
+# As a run sets it, before anything is multiplied: for the same bytes twice.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 CUDA = torch.device("cuda")
 VECTOR_STEPS = 40

@@ -311,6 +311,15 @@ def test_help_documents_every_option(capsys):
     assert "Registered algorithms: lql, nc_lql" in " ".join(capsys.readouterr().out.split())
 
 
+def test_help_ends_well_where_nobody_reads_on():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "algorithms.train", "--help"]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_threads_are_set_before_torch_is_loaded():
     code = (
         "import sys, os, algorithms.train as t; assert 'torch' not in sys.modules;"
