@@ -14,8 +14,9 @@ Three things to know before trusting the name "soft policy". The digest prints (
 only with it is exp(Q / tau) the stationary law. K steps of size epsilon are neither stationary nor
 exact: the chain forgets its start over about 2 / (epsilon w k) steps where Q has curvature k. And
 (2) has no entropy term, so its fixed point is the value of the policy exp(Q / tau) / Z, not the
-maximum-entropy optimum. |Q| grows a hundredfold in training, so a fixed w goes from inert to
-saturated: `drift_length` and `next_action_on_face` show where a run stands.
+maximum-entropy optimum. Where |Q| grows in training (NC-LQL's does a hundredfold on MuJoCo), a
+fixed w goes from inert to saturated: `drift_length` and `next_action_on_face` show where a run
+stands.
 
 Source: the digest, with the constants of the authors' NC-LQL code where the digest has none.
 """

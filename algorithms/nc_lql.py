@@ -19,9 +19,9 @@ and the others regress on the mean of the twins at the clean action, before the 
 What (1) samples: with the division, the drift has length epsilon_l w / 2 whatever Q is, so Q and
 8 Q give the same actions and the law is not exp(Q / tau) for any tau. By default that length goes
 from 250 half widths of the box at the coarsest level to 0.025 at the finest, and is above 1 at six
-of ten: coarse steps throw an action on the faces that the gradient points to, fine ones refine it.
-Without the division (the digest's form, `gradient='plain'`) the temperature is tau = 1 / (2 w) in
-scaled reward, since the twins are summed.
+of ten: coarse steps throw an action on the faces that the gradient points to, from where the last
+four levels can still drift 1.65 half widths in all. Without the division (the digest's form,
+`gradient='plain'`) the temperature is tau = 1 / (2 w) in scaled reward, since the twins are summed.
 How far either is from exp(Q / tau) where that is known: `analysis/probes/exactness.py`.
 Equations (1) to (4) are the authors' code; `paper/differences.md` says where the digest parts.
 """
