@@ -9,6 +9,7 @@ from planted import EXPLORING_COSTS, curve
 from studied import FAR, MULTI, ROOT, SEEDS, elsewhere, leave, samples, study, value
 
 from analysis import ablation, bandit, exploration, proposals, sensitivity
+from analysis.figures import ablation as ablation_figure
 from analysis.plan import Plan
 from analysis.probes.visits import coverage, visited_cells
 from analysis.statistics import transitions_to_threshold
@@ -222,6 +223,31 @@ def test_every_variant_is_held_against_the_algorithm_that_it_is_of():
     # No difference of two variants: each changes one thing of the algorithm, not of the other.
     pairs = table[table["quantity"] == "return_difference"]
     assert set(pairs["algorithm"]) == {"nc_lql"} and len(pairs) == 2
+
+
+def test_the_mean_over_a_run_is_drawn_where_runs_are_of_control_and_not_on_bandits():
+    """On a bandit, whose best arm pays from the first day, how soon says less than which modes."""
+    names = ["nc_lql", "nc_lql_reversed"]
+    variants = {"nc_lql_reversed": {"algorithm": "nc_lql", "description": "One."}}
+    studies = [
+        study(
+            {(env, name, seed): curve(100 + seed) for name in names for seed in SEEDS},
+            name=f"on_{env}",
+            variants=variants,
+        )()
+        for env in (MULTI, "Pendulum-v1")
+    ]
+    table = pd.concat([ablation.table([part]) for part in studies], ignore_index=True)
+    shown = ablation_figure.data(studies, table)
+    panels = set(zip(shown["env"], shown["quantity"], strict=True))
+    modes = "least_mode_mass_ratio"  # of which there are no samples here: a gap, and drawn as one
+    assert panels == {
+        *((MULTI, quantity) for quantity in ("return", modes)),
+        *(("Pendulum-v1", quantity) for quantity in ("return", "mean_return")),
+    }
+    assert set(shown["base"]) == {"nc_lql"}
+    titles = [axis.get_xlabel() for axis in ablation_figure.draw(shown).axes]
+    assert titles.count("final return") == 2 and "mean return\nover the run" in titles
 
 
 # Exploration -------------------------------------------------------------------------------------
