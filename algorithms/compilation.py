@@ -20,7 +20,7 @@ CPU_OPTIONS = {
 
 
 MOST_SIZES = 4
-"""Sets of shapes that one function is compiled for."""
+"""Batch sizes that one function is compiled for."""
 
 
 @cache
@@ -35,12 +35,11 @@ def can_compile(device_type: str) -> bool:
 
 
 def compiled_for(batch_size: int | None, wanted: bool, device: torch.device) -> Callable:
-    """A decorator: compile a function for one batch size, or (None) anew for the shapes that occur.
+    """A decorator: compile a function for one batch size, or (None) anew for each that occurs.
 
     The batch size of a call is the leading dimension of its first tensor. A run has three: that of
-    an update, of its environments and of its evaluation episodes. Calls whose tensors have other
-    shapes have code of their own. Calls at other batch sizes than the one given, or with more than
-    `MOST_SIZES` sets of shapes, run eagerly.
+    an update, of its environments and of its evaluation episodes. Calls at other sizes than the one
+    given, or at more than `MOST_SIZES` sizes, run eagerly.
     """
     if not wanted or not can_compile(device.type):
         return lambda function: function
@@ -50,17 +49,17 @@ def compiled_for(batch_size: int | None, wanted: bool, device: torch.device) -> 
         settings = {"options": CPU_OPTIONS}
 
     def decorate(function: Callable) -> Callable:
-        by_shapes: dict[tuple, Callable] = {}
+        by_size: dict[int, Callable] = {}
 
         def call(*arguments):
-            shapes = tuple(a.shape for a in arguments if isinstance(a, torch.Tensor))
-            if shapes not in by_shapes:
-                if batch_size not in (None, shapes[0][0]) or len(by_shapes) == MOST_SIZES:
+            size = next(a.shape[0] for a in arguments if isinstance(a, torch.Tensor))
+            if size not in by_size:
+                if batch_size not in (None, size) or len(by_size) == MOST_SIZES:
                     return function(*arguments)
-                by_shapes[shapes] = torch.compile(
+                by_size[size] = torch.compile(
                     _private_copy(function), dynamic=False, fullgraph=True, **settings
                 )
-            result = by_shapes[shapes](*arguments)
+            result = by_size[size](*arguments)
             if device.type != "cuda":
                 return result
             # A CUDA graph writes to the same memory at its next call.
@@ -73,12 +72,11 @@ def compiled_for(batch_size: int | None, wanted: bool, device: torch.device) -> 
 
 def _private_copy(function: Callable) -> Callable:
     """A copy with a code object of its own. Torch keeps compiled code by code object, tries what it
-    has there in turn, and gives up after a few: what serves one agent at one set of shapes is the
+    has there in turn, and gives up after a few: what serves one agent at one batch size is the
     first that it finds, and adds to no other agent's few.
 
-    What it checks before each call stays on. Without (`skip_all_guards_unsafe`) an update of NC-LQL
-    takes 0.3 % less and an action on 5 observations 4 %; and a call that differs in what nobody
-    thought of would be answered wrongly.
+    What it checks before each call stays on, though that takes time: without
+    (`skip_all_guards_unsafe`), the last of an odd number of LQL's steps, of another shape, fails.
     """
     plain = getattr(function, "__func__", function)
     copy = types.FunctionType(

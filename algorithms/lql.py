@@ -14,14 +14,12 @@ Three things to know before trusting the name "soft policy". The digest prints (
 only with it is exp(Q / tau) the stationary law. K steps of size epsilon are neither stationary nor
 exact: the chain forgets its start over about 2 / (epsilon w k) steps where Q has curvature k. And
 (2) has no entropy term, so its fixed point is the value of the policy exp(Q / tau) / Z, not the
-maximum-entropy optimum. Where |Q| grows in training (NC-LQL's does a hundredfold on MuJoCo), a
-fixed w goes from inert to saturated: `drift_length` and `next_action_on_face` show where a run
-stands.
+maximum-entropy optimum. Where |Q| grows in training, as NC-LQL's does on MuJoCo, a fixed w
+goes from inert to saturated: `drift_length` and `next_action_on_face` show where a run stands.
 
 Source: the digest, with the constants of the authors' NC-LQL code where the digest has none.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -36,7 +34,7 @@ from algorithms.networks import Conditioning, polyak_update
 from algorithms.replay import Batch
 
 STEPS_A_CALL = 2
-"""Langevin steps in one compiled call, of an even number of steps; of an odd one, one."""
+"""Langevin steps in one compiled call; noise is handed over in pieces of this many."""
 ROWS_OF_DRIFT = 16
 """Rows of a batch on which the drift's length is measured: a whole batch costs a step's time."""
 
@@ -104,8 +102,7 @@ class LQL(LangevinAgent):
         """Langevin dynamics (1) on the mean of the online critics: (batch, action)."""
         (conditioning,) = self.critics.conditioning(observation, self.precision)
         action = noise.initial
-        steps_a_call = math.gcd(STEPS_A_CALL, len(noise.steps))  # a rest would be compiled too
-        for z in noise.steps.split(steps_a_call):
+        for z in noise.steps.split(STEPS_A_CALL):
             action = self.chain(
                 self.gradient, action, conditioning, z, self.step_size, self.dynamics
             )

@@ -77,6 +77,7 @@ class Subject(NamedTuple):
         seed: int = 0,
         environments: int = ENVIRONMENTS,
         device: torch.device = CPU,
+        compile: bool = False,
         **settings,
     ) -> Agent:
         """A small agent at the start of a short run with one update a vector step."""
@@ -84,7 +85,7 @@ class Subject(NamedTuple):
         return self.algorithm(
             self.algorithm.Configuration(**self.known(SMALL) | settings),
             SPACES,
-            Run(environments, TRANSITIONS, warm_up, updates_per_step=1, compile=False),
+            Run(environments, TRANSITIONS, warm_up, updates_per_step=1, compile=compile),
             device,
             agent_generators(device, seed),
         )
@@ -132,13 +133,13 @@ def noise(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def kept(state: dict[str, Any]) -> dict[str, Any]:
-    """A state as a checkpoint keeps it. Raises TypeError where more than tensors and plain Python
-    values is in it."""
+def kept(state: dict[str, Any], device: torch.device = CPU) -> dict[str, Any]:
+    """A state as a checkpoint keeps it and brings it to a device. Raises TypeError where more
+    than tensors and plain Python values is in it."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(folder)
         checkpoints.save(state)
-        return checkpoints.load(CPU)[0]
+        return checkpoints.load(device)[0]
 
 
 def snapshot(agent: Agent) -> dict[str, Any]:

@@ -76,14 +76,14 @@ def truncation_taken_for_an_end(transition: Transition) -> Transition:
 
 
 def random_transition(agent: Agent, generator: torch.Generator) -> Transition:
-    """One vector step of noise, some of it ending."""
+    """One vector step of noise, some of it ending; drawn on the host, for the agent's device."""
     n, (observation_size, action_size) = agent.run.environments, agent.spaces
 
     def normal(*shape):
         return torch.randn(shape, generator=generator)
 
     ends = torch.rand(n, generator=generator)
-    return Transition(
+    parts = (
         normal(n, observation_size),
         normal(n, action_size).clamp(-1, 1),
         normal(n),
@@ -91,3 +91,4 @@ def random_transition(agent: Agent, generator: torch.Generator) -> Transition:
         ends > 0.9,
         normal(n, observation_size),
     )
+    return Transition(*(part.to(agent.device) for part in parts))

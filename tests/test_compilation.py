@@ -1,9 +1,10 @@
-"""Compiled code serves the shapes that it was made for."""
+"""Compiled code is asked nothing that it was not made for."""
 
+import pytest
 import torch
 from learners import CPU
 
-from algorithms.compilation import MOST_SIZES, compiled_for
+from algorithms.compilation import CPU_OPTIONS, MOST_SIZES, compiled_for
 
 
 def walk(x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
@@ -25,7 +26,13 @@ def calls_are_right(function) -> bool:
 
 def test_calls_of_other_shapes_are_right():
     assert calls_are_right(compiled_for(None, True, CPU)(walk))
-    assert calls_are_right(compiled_for(8, True, CPU)(walk))
+
+
+def test_code_that_checks_nothing_fails_at_another_shape():
+    """What its checks are for."""
+    blind = {**CPU_OPTIONS, "guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
+    with pytest.raises(AssertionError, match="expected size"):
+        calls_are_right(torch.compile(walk, dynamic=False, fullgraph=True, options=blind))
 
 
 EAGER = []
@@ -38,7 +45,7 @@ def noted(x: torch.Tensor) -> torch.Tensor:
     return x + 1
 
 
-def test_beyond_the_most_sets_of_shapes_calls_are_eager():
+def test_beyond_the_most_sizes_calls_are_eager():
     function = compiled_for(None, True, CPU)(noted)
     for rows in (*range(1, MOST_SIZES + 3), 1):
         assert function(torch.zeros(rows)).sum() == rows

@@ -7,19 +7,17 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torture
-from conformance import SPACES, noise, snapshot, subject, vector
-from learners import CPU, random_transition
+from conformance import kept, noise, subject, vector
+from learners import CPU
 from test_meta_device import needs_cuda
 from torch.overrides import TorchFunctionMode
 
 from algorithms import ALGORITHMS
-from algorithms.agent import Agent, Run, Transition
-from algorithms.checkpoint import Checkpoints
+from algorithms.agent import Agent
 from algorithms.randomness import agent_generators
 
 # As a run sets it, before anything is multiplied: for the same bytes twice.
@@ -48,19 +46,14 @@ class DrawnOnTheHost(TorchFunctionMode):
 def made(name: str, device: torch.device = CUDA, compile: bool = False) -> Agent:
     """A small agent in float32 throughout."""
     algorithm = subject(name)
-    like = algorithm.make(**algorithm.known({"sampling_precision": "float32"}))
-    run = Run(**like.run._asdict() | {"compile": compile})
-    return type(like)(like.configuration, SPACES, run, device, agent_generators(device, 0))
+    settings = algorithm.known({"sampling_precision": "float32"})
+    return algorithm.make(device=device, compile=compile, **settings)
 
 
-def advance(agent: Agent, source: torch.Generator, vector_steps: int = VECTOR_STEPS) -> None:
+def advance(name: str, agent: Agent, source: torch.Generator) -> None:
     """Vector steps on transitions of noise."""
-    for _ in range(vector_steps):
-        parts = random_transition(agent, source)
-        transition = Transition(*(part.to(agent.device) for part in parts))
-        action = agent.act(transition.observation, explore=True)
-        agent.observe(transition._replace(action=action))
-        agent.learn()
+    for _ in range(VECTOR_STEPS):
+        subject(name).step(agent, source)
     assert agent.updates > 3
 
 
@@ -71,27 +64,20 @@ def largest_difference(one: Agent, other: Agent) -> float:
     return max((a - b).abs().max().item() for a, b in pairs)
 
 
-def carried(state: dict, folder: Path, device: torch.device) -> dict:
-    """A state as a checkpoint brings it to a device."""
-    checkpoints = Checkpoints(folder)
-    checkpoints.save(state)
-    return checkpoints.load(device)[0]
-
-
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_updates_on_cuda_equal_those_on_the_host(name, tmp_path):
+def test_updates_on_cuda_equal_those_on_the_host(name):
     """The same state, transitions and draws; and not without the same draws."""
     host, agents = made(name, CPU), [made(name) for _ in range(2)]
     for agent in agents:
         agent.generators.update(agent_generators(CPU, 0))
-        parts = carried({"components": snapshot(host)["components"]}, tmp_path, CUDA)
+        parts = kept({"components": host.state_dict()["components"]}, CUDA)
         for key, component in agent.components().items():
             component.load_state_dict(parts["components"][key])
     host.generators.update(agent_generators(CPU, 0))
     agents[1].generators.update(agent_generators(CPU, 99))
     with DrawnOnTheHost():
         for agent in (host, *agents):
-            advance(agent, noise())
+            advance(name, agent, noise())
     with_its_draws, with_others = (largest_difference(host, agent) for agent in agents)
     assert with_its_draws < 0.05 * with_others
 
@@ -101,23 +87,23 @@ def test_compiled_updates_on_cuda_equal_eager_ones(name):
     eager, compiled = (made(name, compile=c) for c in (False, True))
     before = {key: vector(part.module) for key, part in eager.networks().items()}
     for agent in (eager, compiled):
-        advance(agent, noise())
+        advance(name, agent, noise())
     moved = max((vector(eager.networks()[k].module) - v).abs().max() for k, v in before.items())
     assert largest_difference(eager, compiled) < 0.05 * moved
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_restored_on_cuda_it_goes_on_to_the_bit(name, tmp_path):
+def test_restored_on_cuda_it_goes_on_to_the_bit(name):
     agent, source = made(name, compile=True), noise()
-    advance(agent, source)
-    state, following = carried(agent.state_dict(), tmp_path, CUDA), source.get_state()
-    advance(agent, source)
+    advance(name, agent, source)
+    state, following = kept(agent.state_dict(), CUDA), source.get_state()
+    advance(name, agent, source)
     for is_restored in (True, False):
         other = made(name, compile=True)
         if is_restored:
             other.load_state_dict(state)
         source.set_state(following)
-        advance(other, source)
+        advance(name, other, source)
         assert (largest_difference(agent, other) == 0) == is_restored
 
 

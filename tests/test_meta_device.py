@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from algorithms import ALGORITHMS
-from algorithms.agent import Agent, Transition
+from algorithms.agent import Agent
 from algorithms.device import adam, generator_on
 from algorithms.finite import FiniteLatch
 from algorithms.normalisation import RunningMoments
@@ -48,8 +48,7 @@ def run_on(algorithm: Subject, device: torch.device, guard, **settings) -> Agent
     while agent.updates == 0:
         with guard():
             assert agent.act(observation, explore=False).device.type == device.type
-        parts = random_transition(agent, source)
-        transition = Transition(*(part.to(device) for part in parts))
+        transition = random_transition(agent, source)
         with guard():
             assert agent.act(transition.observation, explore=True).device.type == device.type
             metrics = algorithm.step_on(agent, transition)

@@ -136,6 +136,7 @@ def test_coarse_steps_overshoot_the_box_as_the_docstring_says():
     assert lengths[0].item() == pytest.approx(250, rel=1e-3)
     assert lengths[-1].item() == pytest.approx(0.025, rel=1e-3)
     assert (lengths > 1).sum() == 6 and (lengths > 2).sum() == 5, "half a box, and a whole one"
+    assert 2 * lengths[-4:].sum().item() == pytest.approx(1.65, rel=5e-3), "two steps a level"
 
 
 def test_unconditioned_critics_know_no_level():

@@ -244,7 +244,10 @@ def main() -> None:
         memory(gathered, options.algorithms[0], device, options.compile)
     else:
         how = (gathered, options.algorithms, device, options.quick, options.compile)
-        training(*how) if options.part == "training" else times(*how, options.sizes)
+        if options.part == "times":
+            times(*how, options.sizes)
+        else:
+            training(*how)
     found = {name: getattr(gathered, name) for name in ("samples", "memory", "cases")}
     options.output.write_text(json.dumps(found))
 

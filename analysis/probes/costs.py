@@ -49,7 +49,7 @@ PARTS = ("times", "training", "memory")
 SIZES = ("steps", "candidates", "critic_layers", "action_dimension", "batch", "acting")
 """`cost_subjects.Variation.size`: what `times` changes one at a time."""
 PROCESSES = 5
-SIDE_BY_SIDE = 8
+SIDE_BY_SIDE = 4
 """Processes of `memory` at a time, at most."""
 
 
