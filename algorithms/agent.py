@@ -1,6 +1,6 @@
 """The contract every algorithm meets, and nothing else.
 
-One loop (`train.py`) serves on-policy and off-policy methods alike, because the algorithm decides
+One loop (`loop.py`) serves on-policy and off-policy methods alike, because the algorithm decides
 when it learns. Tensors in and out are float32 on the agent's device; only the loop converts.
 """
 

@@ -12,10 +12,10 @@ and the actor clones the actions of the replay while it climbs Q, with gradients
 
 with |.|^2 the mean over coordinates, x_t the replay's action corrupted to a uniform level t by
 noise z, and (i, j) = (1, 2) or (2, 1) by a fair coin each update; the denominator, without
-gradient, only sets the scale. Adam takes one
-step on (2), then one on (3) with the new critics. Then the actor's average moves (not at every
-update, nor among the first ones) and the target critics do. To act is to draw K candidates from
-the actor, not from its average, and one of them with probability softmax(min_i Qbar_i(s, a)).
+gradient, only sets the scale. Adam takes one step on (2), then one on (3) with the new critics.
+Then the actor's average moves (not at every update, nor among the first ones) and the target
+critics do. To act is to draw K candidates from the actor, not from its average, and one of them
+with probability softmax(min_i Qbar_i(s, a)).
 
 It is an adaptation. The method was published offline, where the first term of (3) clones a fixed
 data set; here the replay fills online with the policy's own actions, so that the term anchors the
@@ -65,28 +65,33 @@ class Configuration:
     discount: float = 0.99
     """gamma, in [0, 1). Source: authors' code."""
     target_rate: float = 0.005
-    """Share of the online critics that enters the targets at each update. Source: authors' code."""
+    """Share of the online critics that enters the targets at each update, in (0, 1]. Source:
+    authors' code."""
     learning_rate: float = 3e-4
-    """Adam's step size, for actor and critics. Source: authors' code."""
+    """Adam's step size, in (0, inf), for actor and critics. Source: authors' code."""
     gradient_norm: float = 1.0
-    """Largest norm of a gradient, of actor and critics each; 0 for no limit. Source: ours: the
-    authors' default; their locomotion data sets use 1 to 9."""
+    """Largest norm of a gradient, in [0, inf), of actor and critics each; 0 for no limit. Source:
+    ours: the authors' default; their locomotion data sets use 1 to 9."""
     denoising_steps: int = 5
     """T, steps of the denoising chain. Source: authors' code."""
     beta_min: float = 0.1
-    """b_min, rate of noising at the clean end of the schedule. Source: authors' code."""
+    """b_min, in (0, inf), rate of noising at the clean end of the schedule. Source: authors'
+    code."""
     beta_max: float = 10.0
-    """b_max, rate of noising at the noisy end of the schedule. Source: authors' code."""
+    """b_max, in (0, inf), rate of noising at the noisy end of the schedule. Source: authors'
+    code."""
     eta: float = 1.0
-    """Weight of the normalised Q in (3). Source: authors' code, locomotion data sets."""
+    """Weight of the normalised Q in (3), in [0, inf). Source: authors' code, locomotion data
+    sets."""
     cloning_weight: float = 1.0
-    """w, weight of the denoising loss in (3); 0 leaves it out. Source: authors' code."""
+    """w, weight of the denoising loss in (3), in [0, inf); 0 leaves it out. Source: authors'
+    code."""
     candidates: int = 50
     """K, actions drawn from the actor for each one taken. Source: authors' code."""
     evaluation_candidates: int | None = None
     """K in evaluation; none for as many as when exploring. Source: authors' code."""
     actor_average_rate: float = 0.995
-    """Share of the actor's average that stays when it moves. Source: authors' code."""
+    """Share of the actor's average that stays when it moves, in [0, 1). Source: authors' code."""
     actor_average_every: int = 5
     """Updates from one move of the average to the next. Source: authors' code."""
     actor_average_after: int = 1000

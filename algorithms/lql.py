@@ -13,9 +13,10 @@ and the twins follow plain temporal differences,
 Three things to know before trusting the name "soft policy". The digest prints (1) without w, but
 only with it is exp(Q / tau) the stationary law. K steps of size epsilon are neither stationary nor
 exact: the chain forgets its start over about 2 / (epsilon w k) steps where Q has curvature k. And
-(2) has no entropy term, so its fixed point is the value of the policy exp(Q / tau) / Z, not the
-maximum-entropy optimum. Where |Q| grows in training, as NC-LQL's does on MuJoCo, a fixed w
-goes from inert to saturated: `drift_length` and `next_action_on_face` show where a run stands.
+(2) has no entropy term, so its fixed point is, but for the lesser of two being chosen, the value of
+the policy that (1) draws, exp(Q / tau) / Z were it exact, not the maximum-entropy optimum. Where
+|Q| grows in training, as NC-LQL's does on MuJoCo, a fixed w goes from inert to saturated:
+`drift_length` and `next_action_on_face` show where a run stands.
 
 Source: the digest, with the constants of the authors' NC-LQL code where the digest has none.
 """
@@ -54,16 +55,17 @@ class Configuration:
     discount: float = 0.99
     """gamma, in [0, 1). Source: authors' code (NC-LQL)."""
     target_rate: float = 0.005
-    """Share of the online critics that enters the targets at each update. Source: authors' code
-    (NC-LQL)."""
+    """Share of the online critics that enters the targets at each update, in (0, 1]. Source:
+    authors' code (NC-LQL)."""
     learning_rate: float = 1e-4
-    """Adam's step size. Source: authors' code (NC-LQL)."""
+    """Adam's step size, in (0, inf). Source: authors' code (NC-LQL)."""
     reward_scale: float = 0.2
-    """c, factor on the reward in the TD target. Source: authors' code (NC-LQL)."""
+    """c, factor on the reward in the TD target, in (0, inf). Source: authors' code (NC-LQL)."""
     inverse_temperature: float = 10.0
-    """w = 1/tau, in units of 1 / scaled return. Source: ours: a guess until the sweep is run."""
+    """w = 1/tau, in (0, inf), units of 1 / scaled return. Source: ours: a guess until the sweep is
+    run."""
     step_size: float = 0.01
-    """epsilon, in squared actions. Source: ours: a guess until the sweep is run."""
+    """epsilon, in (0, inf), squared actions. Source: ours: a guess until the sweep is run."""
     chain_steps: int = 20
     """K, Langevin steps an action. Source: authors' code (NC-LQL's 10 levels of 2 steps)."""
     start: Start = "uniform"
@@ -92,14 +94,16 @@ class LQL(LangevinAgent):
 
     def __init__(self, configuration, spaces, run, device, generators):
         super().__init__(configuration, spaces, run, device, generators)
-        c = self.configuration
-        self.step_size = torch.tensor(c.step_size, device=device)
-        self.dynamics = Dynamics(c.inverse_temperature, boundary=c.boundary)
+        own = self.configuration
+        self.step_size = torch.tensor(own.step_size, device=device)
+        self.dynamics = Dynamics(own.inverse_temperature, boundary=own.boundary)
         self.regression_loss = self.compiled(self._regression_loss)
 
     @torch.no_grad()
     def sample(self, observation: Tensor, noise: ChainNoise) -> Tensor:
         """Langevin dynamics (1) on the mean of the online critics: (batch, action)."""
+        # What stays as it is along the chain: the observation's part of the first layer, once,
+        # since there are no noise levels here.
         (conditioning,) = self.critics.conditioning(observation, self.precision)
         action = noise.initial
         for z in noise.steps.split(STEPS_A_CALL):
@@ -127,6 +131,7 @@ class LQL(LangevinAgent):
         next_action = self.sample(batch.next_observation, self.begun(noise, batch.action))
         target = self.temporal_difference_target(batch, next_action)
         loss, value = self.regression_loss(batch.observation, batch.action, target)
+        # The loss of a twin, on average; the step is on the sum.
         metrics = {"td_loss": loss / 2, "q_mean": value.mean(), "q_absolute": value.abs().mean()}
         metrics["gradient_norm"] = self.step(loss)
         polyak_update(self.target_critics, self.critics, self.configuration.target_rate)

@@ -1,14 +1,16 @@
 """NC-LQL: noise-conditioned Langevin Q-learning, after the paper's authors' code.
 
-Nothing is trained but twin critics Q_i(s, a, l), where l indexes a noise level sigma_l, coarse to
-fine. The finest level is the Q-function; a coarser one is Q as seen through Gaussian noise of
-deviation sigma_l on the action. Actions are drawn by annealed Langevin dynamics,
+Nothing is trained but twin critics Q_i(s, a, l), where l = 1 ... L indexes a noise level sigma_l,
+coarse to fine (the code counts from 0). The finest level is the Q-function; a coarser one is what Q
+is on average where noise of deviation sigma_l has led to the action from one of the replay, which
+is Gaussian smoothing where the replay's actions are spread evenly. Actions are drawn by annealed
+Langevin dynamics,
 
     g    = grad_a [Q_1(s, a, l) + Q_2(s, a, l)],  divided by |g| + 1e-8,                       (1)
     a   <- clip(a + (epsilon_l / 2) w g + sqrt(epsilon_l) z, -1, 1),    z ~ N(0, I),           (2)
 
 T steps at each level, epsilon_l = epsilon (sigma_l / sigma_L)^2, from a uniform in the box. Plain
-TD trains the finest level,
+temporal differences (TD) train the finest level,
 
     y    = c r + gamma (1 - terminated) min_i Qbar_i(s', a', L),   a' drawn with the online Q, (3)
 
@@ -61,24 +63,27 @@ class Configuration:
     discount: float = 0.99
     """gamma, in [0, 1). Source: authors' code."""
     target_rate: float = 0.005
-    """Share of the online critics that enters the targets at each update. Source: authors' code."""
+    """Share of the online critics that enters the targets at each update, in (0, 1]. Source:
+    authors' code."""
     learning_rate: float = 1e-4
-    """Adam's step size. Source: authors' code."""
+    """Adam's step size, in (0, inf). Source: authors' code."""
     reward_scale: float = 0.2
-    """c, factor on the reward in the TD target. Source: authors' code."""
+    """c, factor on the reward in the TD target, in (0, inf). Source: authors' code."""
     inverse_temperature: float = 500.0
-    """w of (2), in units of 1 / scaled return: 1/tau of the twins' sum where the gradient is plain,
-    how far a step drifts where it is divided. Source: authors' code."""
+    """w of (2), in (0, inf), units of 1 / scaled return: 1/tau of the twins' sum where the gradient
+    is plain, how far a step drifts where it is divided. Source: authors' code."""
     noise_levels: int = 10
     """L, number of noise levels. Source: authors' code."""
     largest_noise: float = 0.1
-    """sigma of the coarsest level, in half widths of the action box. Source: authors' code."""
+    """sigma of the coarsest level, in (0, inf), half widths of the action box. Source: authors'
+    code."""
     smallest_noise: float = 0.001
-    """sigma of the finest level, in the same unit. Source: authors' code."""
+    """sigma of the finest level, in (0, inf), the same unit. Source: authors' code."""
     steps_per_level: int = 2
     """T, Langevin steps at each level. Source: authors' code."""
     finest_step_size: float = 1e-4
-    """epsilon, step size at the finest level, in squared actions. Source: authors' code."""
+    """epsilon, step size at the finest level, in (0, inf), squared actions. Source: authors'
+    code."""
     gradient: Literal["normalised", "plain"] = "normalised"
     """Whether (1) divides by the norm; 'plain' is the digest's. Source: authors' code."""
     order: Literal["annealed", "reversed", "constant"] = "annealed"
@@ -99,8 +104,8 @@ class Configuration:
     boundary: Boundary = "clip"
     """What keeps the chain in the box. Source: authors' code."""
     sampling_precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    """Precision of the chain's products in hidden layers; 'auto' is bfloat16 where the CPU has it.
-    Source: authors' code."""
+    """Precision of the chain's products in hidden layers; 'auto' is bfloat16 where the processor
+    has it. Source: authors' code."""
 
 
 class ChainNoise(NamedTuple):
@@ -117,7 +122,7 @@ class UpdateNoise(NamedTuple):
 
     chain: ChainNoise
     level: Tensor
-    """(batch,), uniform over all levels but the finest."""
+    """(batch,), uniform over all levels but the finest, unless it is the only one."""
     perturbation: Tensor
     """(batch, action), standard normal."""
 
@@ -130,21 +135,28 @@ class NCLQL(LangevinAgent):
     def __init__(self, configuration, spaces, run, device, generators):
         levels = configuration.noise_levels if configuration.conditioning else 0
         super().__init__(configuration, spaces, run, device, generators, levels)
-        c = self.configuration
-        noise_levels = geometric_noise_levels(c.largest_noise, c.smallest_noise, c.noise_levels)
+        own = self.configuration
+        if own.constant_level >= own.noise_levels:
+            raise ValueError(
+                f"constant_level {own.constant_level} is none of {own.noise_levels} noise levels"
+            )
+        noise_levels = geometric_noise_levels(
+            own.largest_noise, own.smallest_noise, own.noise_levels
+        )
         self.noise_levels = torch.tensor(noise_levels, device=device)
         self.step_sizes = torch.tensor(
-            annealed_step_sizes(noise_levels, c.finest_step_size), device=device
+            annealed_step_sizes(noise_levels, own.finest_step_size), device=device
         )
         self.walk = {
-            "annealed": list(range(c.noise_levels)),
-            "reversed": list(reversed(range(c.noise_levels))),
-            "constant": [c.constant_level] * c.noise_levels,
-        }[c.order]
-        is_own = c.step_ladder == "own"
+            "annealed": list(range(own.noise_levels)),
+            "reversed": list(reversed(range(own.noise_levels))),
+            "constant": [own.constant_level] * own.noise_levels,
+        }[own.order]
+        is_own = own.step_ladder == "own"
         self.walked_step_sizes = self.step_sizes[self.walk] if is_own else self.step_sizes
-        self.dynamics = Dynamics(c.inverse_temperature, c.gradient == "normalised", c.boundary)
-        self.finest = c.noise_levels - 1 if c.conditioning else 0
+        is_normalised = own.gradient == "normalised"
+        self.dynamics = Dynamics(own.inverse_temperature, is_normalised, own.boundary)
+        self.finest = own.noise_levels - 1 if own.conditioning else 0
         self.regression_loss = self.compiled(self._regression_loss)
 
     @torch.no_grad()
@@ -169,7 +181,7 @@ class NCLQL(LangevinAgent):
 
     def update(self, batch: Batch, noise: UpdateNoise | None = None) -> Metrics:
         """TD (3) at the finest level, smoothing (4) at the others, then the targets."""
-        c = self.configuration
+        own = self.configuration
         noise = noise or self.draw_update_noise(batch.reward.shape[0])
         critics = {
             "critics": parameter_norm(self.critics),
@@ -180,21 +192,23 @@ class NCLQL(LangevinAgent):
         target = self.temporal_difference_target(batch, next_action)
         finest = torch.full_like(noise.level, self.finest)
         loss, value = self.regression_loss(batch.observation, batch.action, finest, target)
+        # The loss of a twin, on average; steps are on sums.
         metrics = {"td_loss": loss / 2, "q_mean": value.mean(), "q_absolute": value.abs().mean()}
-        if c.conditioning:
+        if own.conditioning:
             noisy_action = batch.action + self.noise_levels[noise.level, None] * noise.perturbation
             clean_value = value.mean(0)  # before the TD step
-        if c.update_steps == "separate":
+        if own.update_steps == "separate":
             metrics["td_gradient_norm"] = self.step(loss)
-        if c.conditioning:
+        if own.conditioning:
             smoothing, _ = self.regression_loss(
                 batch.observation, noisy_action, noise.level, clean_value
             )
             metrics["smoothing_loss"] = smoothing / 2
-            loss = loss + smoothing if c.update_steps == "joint" else smoothing
-        if c.conditioning or c.update_steps == "joint":
+            loss = loss + smoothing if own.update_steps == "joint" else smoothing
+        if own.conditioning or own.update_steps == "joint":
+            # Of smoothing where steps are separate, of the sum where they are joint.
             metrics["gradient_norm"] = self.step(loss)
-        polyak_update(self.target_critics, self.critics, c.target_rate)
+        polyak_update(self.target_critics, self.critics, own.target_rate)
         metrics["next_action_on_face"] = (next_action.abs() >= 1).float().mean()
         self.finite.check(self.updates, **critics, **metrics)
         return metrics

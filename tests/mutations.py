@@ -85,7 +85,7 @@ MUTATIONS = [
     Mutation(
         "NC-LQL: TD at the coarsest level",
         NC_LQL,
-        "self.finest = c.noise_levels - 1 if c.conditioning else 0",
+        "self.finest = own.noise_levels - 1 if own.conditioning else 0",
         "self.finest = 0",
     ),
     Mutation(
@@ -103,13 +103,13 @@ MUTATIONS = [
     Mutation(
         "NC-LQL: gradient not normalised",
         NC_LQL,
-        'c.gradient == "normalised", c.boundary',
-        "False, c.boundary",
+        'is_normalised = own.gradient == "normalised"',
+        "is_normalised = False",
     ),
     Mutation(
         "NC-LQL: targets not moved",
         NC_LQL,
-        "polyak_update(self.target_critics, self.critics, c.target_rate)",
+        "polyak_update(self.target_critics, self.critics, own.target_rate)",
         "pass",
     ),
     Mutation(
@@ -117,13 +117,13 @@ MUTATIONS = [
         NC_LQL,
         'metrics["td_gradient_norm"] = self.step(loss)',
         'metrics["td_gradient_norm"] = self.step(loss); '
-        "polyak_update(self.target_critics, self.critics, c.target_rate)",
+        "polyak_update(self.target_critics, self.critics, own.target_rate)",
     ),
     Mutation(
         "NC-LQL: levels walked from fine to coarse",
         NC_LQL,
-        '"annealed": list(range(c.noise_levels))',
-        '"annealed": list(reversed(range(c.noise_levels)))',
+        '"annealed": list(range(own.noise_levels))',
+        '"annealed": list(reversed(range(own.noise_levels)))',
     ),
     Mutation(
         "NC-LQL: smoothing trained one level finer than its noise",
@@ -293,7 +293,7 @@ MUTATIONS = [
     Mutation(
         "Diffusion-QL: targets not moved",
         DIFFUSION_QL,
-        "polyak_update(self.target_critics, self.critics, c.target_rate)",
+        "polyak_update(self.target_critics, self.critics, own.target_rate)",
         "pass",
         OF_DIFFUSION_QL,
     ),

@@ -117,6 +117,11 @@ def test_orders_walk_the_levels_as_named(order):
     assert moved == pytest.approx(0.1 * agent.step_sizes[walk[order][-1]].sqrt().item())
 
 
+def test_a_constant_level_is_one_of_the_levels():
+    with pytest.raises(ValueError, match="constant_level 10 is none of 10 noise levels"):
+        learner(order="constant", constant_level=10)
+
+
 def test_one_level_may_be_asked_in_steps_that_anneal():
     agent = learner(order="constant", constant_level=4, step_ladder="annealed")
     assert agent.walk == [4] * 10 and agent.walked_step_sizes.equal(learner().step_sizes)
