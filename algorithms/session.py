@@ -49,6 +49,7 @@ class Session:
         self.conditions = {
             "device": self.device.type,
             "compiled": self.compiled,
+            "threads": options.threads,
             "versions": record.versions(),
         }
         """What a run cannot change midway and give the same bytes."""

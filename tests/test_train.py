@@ -157,9 +157,12 @@ def test_what_is_there_of_another_run_is_refused(tmp_path, capsys, what, changes
     assert contents(tmp_path) == before
 
 
-def test_a_checkpoint_of_other_versions_is_refused(tmp_path, capsys, monkeypatch):
+def test_a_checkpoint_of_other_versions_or_threads_is_refused(tmp_path, capsys, monkeypatch):
+    """Either changes the order of sums, and with it the bytes of a record."""
     with before_step(50, terminate):
         run(tmp_path)
+    assert run(tmp_path, threads=2) == 2
+    assert "was made with threads 1, here it is 2" in capsys.readouterr().err
     monkeypatch.setattr(session.record, "versions", lambda: {"torch": "1.0"})
     assert run(tmp_path) == 2
     assert "was made with versions" in capsys.readouterr().err
