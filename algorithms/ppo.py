@@ -1,7 +1,17 @@
 """Proximal policy optimisation (Schulman et al., 2017), the standard continuous-control recipe.
 
-Where implementations differ this follows Stable-Baselines3, which it equals update for update; a
-time limit is bootstrapped through the true final observation.
+A Gaussian policy pi and a value V are fitted to a rollout of the policy before them, pi_old:
+
+    d_t  = r_t + gamma (1 - terminated_t) V(s_t+1) - V(s_t)                                     (1)
+    A_t  = d_t + gamma lambda (1 - ended_t) A_t+1,                 R_t = A_t + V(s_t)           (2)
+    L    = -E min(rho A, clip(rho, 1 - epsilon, 1 + epsilon) A),   rho = pi(a|s) / pi_old(a|s)  (3)
+           + c_V E (V(s) - R)^2 - c_H E [entropy of pi(.|s)]
+
+with A standardised over each minibatch, and Adam's step size falling linearly to zero. An episode
+ends at a time limit too, but (1) goes on through it by the value of the true final observation.
+
+Where implementations differ this follows Stable-Baselines3, which one fit to a rollout equals where
+the options agree; `paper/differences.md` has the rest.
 """
 
 import math
@@ -49,11 +59,14 @@ class Configuration:
     """Lambda of generalised advantage estimation, in [0, 1]. Source: Schulman et al. (2017),
     table 3."""
     clip_range: float = 0.2
-    """Half-width of the interval around 1 beyond which the probability ratio earns nothing, in
-    (0, inf). Source: Schulman et al. (2017), table 1."""
+    """epsilon, half-width of the interval around 1 beyond which the probability ratio earns
+    nothing, in (0, inf). Source: Schulman et al. (2017), table 1."""
     learning_rate: float = 3e-4
-    """Adam's, in (0, inf), at the start of the run; falls linearly to 0 at its end. Source:
-    Schulman et al. (2017), table 3; annealed as in CleanRL."""
+    """Adam's, in (0, inf), at the start of the run; falls linearly to 0. Source: Schulman et al.
+    (2017), table 3; annealed as in CleanRL."""
+    annealing_transitions: int | None = None
+    """Transitions at which the learning rate is 0; none for the run's own end. Source: CleanRL's,
+    the end; more is for a run that stands for the beginning of a longer one."""
     adam_epsilon: float = 1e-5
     """Added to Adam's denominator, in (0, inf). Source: Huang et al. (2022), detail 3."""
     max_gradient_norm: float = 0.5
@@ -140,6 +153,12 @@ class PPO(Agent):
         # At least two, since advantages are divided by their deviation.
         self.rollout_steps = math.ceil(max(transitions, 2) / run.environments)
         """Vector steps of a rollout."""
+        self.annealing_transitions = configuration.annealing_transitions or run.transitions
+        if self.annealing_transitions < run.transitions:
+            raise ValueError(
+                f"annealing_transitions {self.annealing_transitions} are fewer than the run's "
+                f"{run.transitions}: the learning rate would fall below 0"
+            )
         most = self.rollout_steps * run.environments // configuration.smallest_minibatch
         self.parts = max(1, min(configuration.minibatches, most))
         """Minibatches of a rollout."""
@@ -244,8 +263,8 @@ class PPO(Agent):
         return {name: column.mean() for name, column in columns.items()}
 
     def anneal(self, rollout_transitions: int) -> None:
-        """Learning rate in proportion to what was left of the run when the rollout began."""
-        done = (self.transitions - rollout_transitions) / self.run.transitions
+        """Learning rate in proportion to what was left to its end when the rollout began."""
+        done = (self.transitions - rollout_transitions) / self.annealing_transitions
         self.optimiser.param_groups[0]["lr"] = self.configuration.learning_rate * (1 - done)
 
     def _loss_gradient(self, *minibatch: Tensor) -> tuple[Tensor, Tensor]:
@@ -259,7 +278,7 @@ class PPO(Agent):
         return gradient * scale, torch.stack([*diagnostics, norm])
 
     def loss(self, parameters: Tensor, minibatch: Samples) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Clipped surrogate, value error and entropy as one loss (), and the first diagnostics."""
+        """Clipped surrogate, value error and entropy as one loss (), (3), and diagnostics."""
         configuration = self.configuration
         mean, log_deviation, value = functional_call(
             self.network, self.parameters.named(parameters), (minibatch.observation,)
@@ -337,7 +356,8 @@ def generalised_advantage(
     discount: float,
     trace_decay: float,
 ) -> Tensor:
-    """Advantages (steps, n) of a rollout, from tensors of that shape (Schulman et al., 2016).
+    """(1) and (2): advantages (steps, n) of a rollout, from tensors of that shape (Schulman et al.,
+    2016).
 
     `next_value` is the true next observation's. It counts unless the task `terminated`; the sum of
     later errors stops wherever the episode `ended`, by a time limit too.
@@ -360,7 +380,7 @@ def standardised(advantage: Tensor) -> Tensor:
 
 
 def clipped_surrogate_loss(log_ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
-    """Loss () of the policy: equation 7 of Schulman et al. (2017), negated."""
+    """Loss () of the policy, first line of (3): equation 7 of Schulman et al. (2017), negated."""
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     return -torch.min(ratio * advantage, clipped * advantage).mean()

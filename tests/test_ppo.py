@@ -189,6 +189,15 @@ def test_learning_rate_falls_linearly_to_the_end_of_the_run():
     assert rates == pytest.approx([3e-4, 1.5e-4, 0.15e-4])
 
 
+def test_a_run_may_stand_for_the_beginning_of_a_longer_one():
+    agent = make_agent(PPO, SPACES, transitions=1000, annealing_transitions=4000)
+    agent.transitions = 1000
+    agent.anneal(rollout_transitions=0)
+    assert agent.optimiser.param_groups[0]["lr"] == pytest.approx(0.75 * 3e-4)
+    with pytest.raises(ValueError, match="fewer than the run's 1000"):
+        make_agent(PPO, SPACES, transitions=1000, annealing_transitions=999)
+
+
 def fill(agent: PPO, reward: float = 0.0) -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(agent.rollout_steps):
