@@ -81,6 +81,10 @@ def wall_seconds(metrics: pd.DataFrame, transitions: float) -> float:
     return float(np.interp(transitions, at, np.r_[0.0, metrics["wall_seconds"]]))
 
 
+COSTLESS = ("inverse_temperature", "step_size", "finest_step_size", "learning_rate", "discount")
+"""Settings whose values a step's time does not depend on."""
+
+
 class Rate:
     """Seconds of a run by its transitions, as a machine does them.
 
@@ -103,7 +107,7 @@ class Rate:
             m
             for m in machine.find(quantity="transitions_per_second", algorithm=c["algorithm"])
             if m.size("environments") == c["num_envs"]
-            and {**defaults, **m.about["settings"]} == c["settings"]
+            and _costing({**defaults, **m.about["settings"]}) == _costing(c["settings"])
         ]
         if not found or c["updates_per_step"] != 1:
             return None
@@ -128,6 +132,10 @@ class Rate:
     def seconds(self, transitions: float) -> float:
         """Of so many transitions from the beginning of a run."""
         return transitions * self.transition - min(transitions, self.warm_up) * self.update
+
+
+def _costing(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in COSTLESS}
 
 
 def _value(measure: Measure) -> float:
