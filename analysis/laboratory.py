@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from algorithms.options import planned_evaluations
 from analysis import statistics
 from analysis.artefacts import LABORATORY, RESULTS, laboratory_files
 from analysis.derived import csv_bytes
@@ -58,12 +59,27 @@ class Study(NamedTuple):
 
     def mean_returns(self, env: str, label: str) -> dict[int, float]:
         """Means over a run's evaluations after the warm-up, by seed: how fast it learns enters, and
-        how steadily. A run that diverged counts with what it had finite."""
+        how steadily. Evaluations that a run lacks because it diverged count as untrained, or as its
+        last finite one where that is lower: to diverge is never worth more than not to learn."""
         table = self.records.evaluations
         is_own = (table["env"] == env) & (table["algorithm"] == label)
-        is_late = table["transitions"] > self.part["warm_up"]
-        own = table[is_own & is_late & np.isfinite(table["return_mean"].astype(float))]
-        return {int(seed): float(of.mean()) for seed, of in own.groupby("seed")["return_mean"]}
+        own = table[is_own & np.isfinite(table["return_mean"].astype(float))]
+        scores = self.scores[(self.scores["env"] == env) & (self.scores["algorithm"] == label)]
+        untrained = scores[scores["status"] == "diverged"].set_index("seed")["untrained"]
+        (asked,) = {
+            sum(at > self.part["warm_up"] for at in planned_evaluations(run["configuration"]))
+            for run in self.part["runs"]
+            if run["env"] == env and run["algorithm"] == label
+        } or {0}
+        means = {}
+        for seed, of in own.sort_values("transitions").groupby("seed"):
+            late = of.loc[of["transitions"] > self.part["warm_up"], "return_mean"].tolist()
+            if seed in untrained:
+                worst = float(np.fmin(untrained[seed], of["return_mean"].iloc[-1]))
+                late += [worst] * (asked - len(late))
+            if late:
+                means[int(seed)] = float(np.mean(late))
+        return means
 
     def probed(self, probe: str, env: str, label: str) -> dict[int, pd.DataFrame]:
         """Tables that a probe has left of the runs of a cell, by seed. RecordError."""

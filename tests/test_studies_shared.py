@@ -10,6 +10,7 @@ import pytest
 from planted import curve
 from studied import MULTI, ROOT, SEEDS, elsewhere, leave, samples, study
 
+from algorithms import algorithm
 from analysis import bandit, laboratory
 from analysis.artefacts import LABORATORY
 from analysis.declarations import CHOSEN, declarations, read_claims
@@ -88,6 +89,17 @@ def test_every_table_and_figure_is_had_without_a_record(table):
             assert len(rows) == len(rows.drop_duplicates(test["per"])) > 0, test["where"]
 
 
+def test_to_diverge_is_worth_no_more_than_not_to_learn():
+    env, late = "Pendulum-v1", "late"
+    whole, soon, never = curve(100.0, -50.0), [-50.0], [-50.0, *[80.0] * 4]
+    runs = {(env, "whole", 0): whole, (env, "soon", 0): soon, (env, late, 0): never}
+    diverged = [(env, "soon", 0), (env, late, 0)]
+    read = study(runs, diverged=diverged)()
+    assert read.mean_returns(env, "whole")[0] == pytest.approx(np.mean(whole[1:]))
+    assert read.mean_returns(env, "soon") == {0: -50.0}, "it has no evaluation after the first"
+    assert read.mean_returns(env, late)[0] == pytest.approx((4 * 80 - 6 * 50) / 10)
+
+
 # The protocol ------------------------------------------------------------------------------------
 
 
@@ -102,7 +114,8 @@ def test_a_factor_is_of_the_value_that_the_knob_would_have_otherwise():
     part = {"like": "smoke", "environments": ["Point-v0"], "seeds": [0], "grids": [grid]}
     found = _resolved({"studies": {"study": part}})
     assert list(found) == ["lql_step_x0.25", "lql_step_x4"]
-    assert [s["step_size"] for s in found.values()] == [0.0025, 0.04]  # of the default
+    default = algorithm("lql").Configuration().step_size
+    assert [s["step_size"] for s in found.values()] == [0.25 * default, 4 * default]
     part["settings_of"] = {"lql": {"step_size": 0.1}, "sac": {"learning_rate": 1.0}}
     found = _resolved({"studies": {"study": part}})
     assert [s["step_size"] for s in found.values()] == [0.025, 0.4]  # of the study's
