@@ -145,7 +145,10 @@ def decide(cells: Sequence[Cell]) -> Decision:
         return Decision(NOT_TESTED, None, 0, "")
     if all(cell.untested for cell in known):
         return Decision(NOT_TESTED, known[0], 0, known[0].untested)
-    weakest = min(known, key=Cell.margin)
+    tested = [cell for cell in known if not cell.untested]
+    # Half widths and bare distances cannot be held against each other.
+    sized = [cell for cell in tested if cell.has_interval or cell.is_exact]
+    weakest = min(sized or tested, key=Cell.margin)
     if holding == len(cells):
         told = "the interval lies where the claim needs it"
         if weakest.is_exact:

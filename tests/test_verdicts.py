@@ -57,6 +57,15 @@ def test_the_weakest_cell_is_told():
     assert decide(refuting).weakest.name == "more"
 
 
+def test_a_cell_that_means_nothing_is_not_told_as_the_weakest():
+    void = dataclasses.replace(bare(-100), name="void", untested="the chain did not mix")
+    short = dataclasses.replace(bare(-5), name="short")
+    weak = cell(1, 0.03, "weak")
+    assert decide([void, weak]).weakest is weak
+    assert decide([void, short]).weakest is short
+    assert decide([void, short, weak]).weakest is weak, "it alone has a width to be measured by"
+
+
 def test_a_false_claim_about_four_cells_is_refuted_wrongly_one_time_in_twenty():
     """Every cell lies on its bound; without the correction four tests err four times as often."""
     generator = np.random.default_rng(0)
