@@ -67,6 +67,8 @@ def test_defaults_of_lql_are_those_that_its_sweep_chose():
     if not file.exists():
         pytest.skip("the sweep is not recorded yet")
     table = pd.read_csv(file)
+    if table["chosen"].isna().all():
+        pytest.skip("the sweep is not whole")
     (label,) = table[table["chosen"] == 1]["algorithm"]
     own = Configuration()
     assert label == f"lql_inverse_temperature_{own.inverse_temperature}_step_size_{own.step_size}"

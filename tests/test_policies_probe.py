@@ -23,6 +23,8 @@ BANDIT = "MultimodalBandit-v0"
 
 def configuration(name, **more):
     settings = {"hidden_width": 16} | ({} if name == "ppo" else {"batch_size": 16})
+    if "inverse_temperature" in more:
+        settings["inverse_temperature"] = more.pop("inverse_temperature")
     run = {"transitions": 200, "num_envs": 5, "warm_up": 50, "evaluation_episodes": 2} | more
     return resolve_configuration(name, run.pop("env", BANDIT), 0, settings=settings, **run)
 
@@ -102,7 +104,7 @@ def test_proposals_of_a_policy_are_a_row_a_temperature_and_none_without_one(tmp_
     monkeypatch.setattr(policies, "PROPOSALS", 50)
     monkeypatch.setattr(policies, "BATCHES", 2)
     monkeypatch.setattr(policies, "GRID", 64)
-    asked = configuration("lql")
+    asked = configuration("lql", inverse_temperature=10.0)
     write_policy(tmp_path, agent_of(asked), asked)
     with torch.no_grad():
         table = propose(tmp_path, asked)
