@@ -43,6 +43,7 @@ COMPARISON_COLUMNS = [
     *("algorithm", "comparator", "env", "difference", "low", "high", "p_value", "p_holm"),
     *("degrees_of_freedom", "detectable", "seeds", "comparator_seeds"),
     *("margin", "surplus", "surplus_low", "surplus_high", "surplus_p_value", "surplus_p_holm"),
+    "surplus_detectable",
     *("transitions", "updates", "comparator_updates", "note"),
 ]
 
@@ -64,6 +65,7 @@ def _compare_cell(own: pd.DataFrame, other: pd.DataFrame) -> dict:
         "surplus_low": tested.surplus.low,
         "surplus_high": tested.surplus.high,
         "surplus_p_value": tested.surplus.p_value,
+        "surplus_detectable": tested.surplus.detectable,
         "transitions": max(own["transitions"].max(), other["transitions"].max()),
         "updates": own["updates"].max(),
         "comparator_updates": other["updates"].max(),
