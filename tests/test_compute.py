@@ -204,8 +204,8 @@ def test_machines_that_count_differently_are_refused(tmp_path):
     counts[0] |= {"networks": 7}
     plant_costs(tmp_path, device="cuda: NVIDIA H100", counts=counts)
     # Which comes first is by the name of the machine that runs this.
-        told = r"(7 networks of nc_lql where .* has 4|4 networks of nc_lql where .* has 7): measured"
-        with pytest.raises(ProbeRecordError, match=told):
+    told = r"(7 networks of nc_lql where .* has 4|4 networks of nc_lql where .* has 7): measured"
+    with pytest.raises(ProbeRecordError, match=told):
         compute.compute_table(compute.read_records(tmp_path))
 
 
