@@ -60,7 +60,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         # Where there is one algorithm only, its name before each variant says nothing.
         names.append(f"{name.split(', ', 1)[-1] if len(order) == 1 else name}\n{told}")
     axes[0].set_yticks(range(len(labels)), names, fontsize=6)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(labels) - 0.4, -0.6)
     absent = frame[(frame["quantity"] == "return") & (frame["note"] != "")]
     gaps = f"{len(absent)} cells lack runs or have some that diverged (the table names them)."
     remark = "Dot: mean over seeds; thin: their range; thick: 95 % interval. Dotted: the algorithm "
