@@ -66,11 +66,7 @@ class Study(NamedTuple):
         own = table[is_own & np.isfinite(table["return_mean"].astype(float))]
         scores = self.scores[(self.scores["env"] == env) & (self.scores["algorithm"] == label)]
         untrained = scores[scores["status"] == "diverged"].set_index("seed")["untrained"]
-        (asked,) = {
-            sum(at > self.part["warm_up"] for at in planned_evaluations(run["configuration"]))
-            for run in self.part["runs"]
-            if run["env"] == env and run["algorithm"] == label
-        } or {0}
+        asked = sum(at > self.part["warm_up"] for at in planned_evaluations(self.part))
         means = {}
         for seed, of in own.sort_values("transitions").groupby("seed"):
             late = of.loc[of["transitions"] > self.part["warm_up"], "return_mean"].tolist()

@@ -293,7 +293,7 @@ MUTATIONS = [
     Mutation(
         "Diffusion-QL: targets not moved",
         DIFFUSION_QL,
-        "polyak_update(self.target_critics, self.critics, own.target_rate)",
+        "polyak_update(self.target_critics, self.critics, c.target_rate)",
         "pass",
         OF_DIFFUSION_QL,
     ),
