@@ -223,9 +223,9 @@ def test_a_rate_exchanges_the_environment_and_spares_the_warm_up(tmp_path):
     assert rate.seconds(500) == pytest.approx(500 * 0.021 - 500 / 5 * 0.080)
     for other in ({"settings": {"a": 2}}, {"num_envs": 10}, {"updates_per_step": 5}):
         assert time_to_threshold.Rate.of(machine, run | other, {}) is None, "not measured"
-    # A setting that is younger than the record counts as its default there.
     tuned = run | {"settings": {"a": 1, "step_size": 0.1}}
     assert time_to_threshold.Rate.of(machine, tuned, {"a": 1, "step_size": 0.01}) is not None
+    # A setting that is younger than the record counts as its default there.
     younger = run | {"settings": {"a": 1, "b": 3}}
     assert time_to_threshold.Rate.of(machine, younger, {"a": 1, "b": 3}) is not None
     assert time_to_threshold.Rate.of(machine, younger, {"a": 1, "b": 4}) is None

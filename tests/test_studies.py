@@ -280,6 +280,15 @@ def test_coverage_grows_and_the_warm_up_is_counted_apart():
     assert cut["transitions"].max() == 1000 and cut.iloc[-1]["cells"] == 25
 
 
+def test_ppo_explores_as_at_the_beginning_of_a_desk_run():
+    plan = Plan(protocol_file=ROOT / "config/protocol.yaml", is_main_process=False)
+    runs = plan.resolve("exploration")["runs"]
+    desk = plan.protocol.scale("desk").sizes["transitions"]
+    own = [r["configuration"] for name, r in runs.items() if "/ppo/" in name]
+    assert len(own) == 5 and all(c["transitions"] < desk for c in own)
+    assert {c["settings"]["annealing_transitions"] for c in own} == {desk}
+
+
 def test_coverage_ratios_are_at_equal_transitions():
     read = study({("Hopper-v4", n, s): curve(1) for n in ("nc_lql", "sac") for s in SEEDS})
     for name, cells in (("nc_lql", 200.0), ("sac", 100.0)):
