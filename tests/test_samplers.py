@@ -12,6 +12,7 @@ from analysis import exactness
 from analysis.probes import critics, quantities
 from analysis.probes import exactness as exactness_probe
 from analysis.probes import mixing as mixing_probe
+from analysis.probes.crossing import evaluations_to
 from analysis.probes.laboratory import Place
 from analysis.probes.landscapes import Separable, landscape
 from analysis.probes.lines import Quadratic
@@ -196,6 +197,22 @@ def test_an_easy_mixture_is_weighed_and_a_far_one_is_not(monkeypatch):
         last = list(cell.measured("annealed_soft"))[-1]
         errors[distance] = np.mean([row["mode_weight_error"] for row in last.repeats])
     assert abs(errors[0.5]) < 0.15 < abs(errors[1.0])
+
+
+def test_a_sampler_is_followed_to_the_last_budget(monkeypatch):
+    """One that is below the threshold at three budgets and leaves it never gets there."""
+    sizes = mixing_probe.Sizes(5, 2, 2, (1,), 8)
+
+    def passing_through(cell, sampler, budgets, chains, step_sizes):
+        for budget in budgets:
+            yield np.full((len(step_sizes), chains), 0.0 if budget <= 40 else 0.3)
+
+    monkeypatch.setattr(mixing_probe.Cell, "errors", passing_through)
+    cell = mixing_probe.Cell(Place("mixture", 1, 0.5), sizes)
+    found = [of.repeats[0]["mode_weight_error"] for of in cell.measured("annealed_mean")]
+    assert len(found) == 9 and found[:3] == [0, 0, 0]
+    assert evaluations_to(found, sizes.budgets, cell.threshold) is None
+    assert evaluations_to(found[:3], sizes.budgets, cell.threshold) == 10, "had it been left there"
 
 
 @pytest.fixture(scope="module")

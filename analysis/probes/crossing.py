@@ -11,8 +11,8 @@ WINDOW = 3
 def evaluations_to(
     errors: Sequence[float], budgets: Sequence[int], threshold: float
 ) -> float | None:
-    """Gradient evaluations until the absolute error is at most the threshold and stays there, as
-    far as it was followed; None if it is above at the last budget.
+    """Gradient evaluations until the absolute error is at most the threshold and stays there to the
+    last budget; None if it is above at the last budget.
 
     Signed errors are averaged over neighbouring budgets, and the crossing is found between two
     budgets by interpolation in their logarithm. One that is there from the first budget counts as

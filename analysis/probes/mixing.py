@@ -45,9 +45,6 @@ LANDSCAPES = ("mixture", "unequal_widths")
 THRESHOLD_BY_DISTANCE = {0.5: 0.1, 1.0: 0.1}
 """Absolute error of the mode's weight, a third of what uniform starts have; the same in every
 dimension, so that only the work to get there can differ."""
-ENOUGH = 3
-"""Budgets in succession at which every repeat is below the threshold, after which a sampler is not
-followed any further."""
 
 
 class Sizes(NamedTuple):
@@ -119,9 +116,9 @@ class Cell:
         return sizes[min(range(len(sizes)), key=order.__getitem__)]
 
     def measured(self, name: str) -> Iterator[Measurement]:
-        """By budget, until every repeat has been below the threshold at several in succession."""
+        """By budget, all of them: who is below the threshold early may not stay there."""
         sampler = Sampler(name, Target(self.landscape))
-        step_size, in_succession = self.tuned(sampler), 0
+        step_size = self.tuned(sampler)
         chains = self.sizes.repeats * self.sizes.chains
         parts = self.errors(sampler, self.sizes.budgets, chains, [step_size])
         for budget, (signed,) in zip(self.sizes.budgets, parts, strict=True):
@@ -130,10 +127,6 @@ class Cell:
             case |= {"step_size": step_size, "threshold": self.threshold}
             case |= {"chains": self.sizes.chains, "budget": self.sizes.budgets[-1]}
             yield Measurement(case, [{"mode_weight_error": float(error)} for error in errors])
-            is_below = bool((np.abs(errors) <= self.threshold).all())
-            in_succession = in_succession + 1 if is_below else 0
-            if in_succession == ENOUGH:
-                return
 
 
 def measure_place(place: Place, scale: str) -> list[Measurement]:
