@@ -119,12 +119,13 @@ class Cell:
         return high <= bound if bound == self.support.low else low >= bound
 
     def margin(self) -> float:
-        """How far the estimate lies on the claim's side, in half widths of its interval."""
+        """How far the estimate lies on the claim's side, in half widths of its interval; in its own
+        units where there is none."""
         value = self.interval.value
         bounds = (self.support.low, self.support.high, self.support.value_at_most)
         inside = min(value - bounds[0], bounds[1] - value, bounds[2] - value)
         width = (self.interval.high - self.interval.low) / 2
-        return inside / width if width > 0 else inside / max(abs(value), 1e-300)
+        return inside / width if width > 0 else inside
 
 
 class Decision(NamedTuple):

@@ -57,6 +57,13 @@ def test_the_weakest_cell_is_told():
     assert decide(refuting).weakest.name == "more"
 
 
+def test_without_intervals_the_weakest_is_the_furthest_from_the_bound():
+    """Relative to its own value, every estimate below 0 would be as far from 0 as any other."""
+    near, far = (dataclasses.replace(bare(value), name=str(value)) for value in (-75, -2286))
+    for cells in ([near, far], [far, near]):
+        assert decide(cells).weakest is far
+
+
 def test_a_cell_that_means_nothing_is_not_told_as_the_weakest():
     void = dataclasses.replace(bare(-100), name="void", untested="the chain did not mix")
     short = dataclasses.replace(bare(-5), name="short")
