@@ -11,6 +11,8 @@ quantity:
   its points, in which a run's score is at least 80 % of the best that the knob reaches; seed by
   seed, so that seeds are its replicates.
 - `share_within_80_percent_difference`: of two methods' knobs (comparator, comparator_knob).
+- `share_of_final_within_80_percent`, `share_of_final_within_80_percent_difference`: the same two of
+  final scores (the last tenth of the transitions) instead.
 
 A knob that never gets above the random policy has no best, and its share is 0 with a note.
 """
@@ -22,7 +24,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from analysis.laboratory import Study, budget, difference_row, mean_row
+from analysis.laboratory import Study, budget, difference_row, finals, mean_row
 from analysis.scores import cell_note
 
 COLUMNS = [
@@ -77,22 +79,37 @@ def good_share(factors: Sequence[float], scores: Sequence[float]) -> float:
 
 def _env(study: Study, env: str) -> list[dict]:
     cells = {label: runs for at, label, runs in study.cells() if at == env}
-    above = {label: _above_random(study, env, label, runs) for label, runs in cells.items()}
+    above = {
+        label: _less_random(runs, study.mean_returns(env, label)) for label, runs in cells.items()
+    }
     rows = []
     for label in study.part["algorithms"]:
         if label == study.base(label):
             row = {"algorithm": label, "knob": "", "label": label, "env": env}
             rows.append(row | _score(study, cells[label], above[label]))
+    for (algorithm, knob), labels in knobs(study).items():
+        turned = {"algorithm": algorithm, "knob": knob, "env": env}
+        for factor, label in labels.items():
+            own = {"factor": factor, "label": label}
+            rows.append(turned | own | _score(study, cells[label], above[label]))
+    rows += _share_rows(study, env, cells, above, "share_within_80_percent")
+    final = {label: _less_random(runs, finals(runs)) for label, runs in cells.items()}
+    return rows + _share_rows(study, env, cells, final, "share_of_final_within_80_percent")
+
+
+def _share_rows(
+    study: Study,
+    env: str,
+    cells: Mapping[str, pd.DataFrame],
+    above: Mapping[str, Mapping[int, float]],
+    quantity: str,
+) -> list[dict]:
+    """Of every knob and every ordered pair of them, by scores `above` random of label and seed."""
+    rows = []
     shares: dict[tuple[str, str], dict[int, float]] = {}
     notes: dict[tuple[str, str], str] = {}
     for (algorithm, knob), labels in knobs(study).items():
         common = {"algorithm": algorithm, "knob": knob, "env": env}
-        for factor, label in labels.items():
-            rows.append(
-                common
-                | {"factor": factor, "label": label}
-                | _score(study, cells[label], above[label])
-            )
         by_factor = {factor: above[label] for factor, label in labels.items()}
         key = algorithm, knob
         shares[key] = _shares(by_factor, study.part["seeds"])
@@ -104,13 +121,13 @@ def _env(study: Study, env: str) -> list[dict]:
                 row["note"] = "never above the random policy"
         notes[key] = row["note"]
         most = pd.DataFrame([budget(cells[label]) for label in labels.values()]).max().to_dict()
-        rows.append(common | most | {"quantity": "share_within_80_percent"} | row)
+        rows.append(common | most | {"quantity": quantity} | row)
     for own, other in permutations(shares, 2):
         note = "; ".join(f"{' '.join(key)}: {notes[key]}" for key in (own, other) if notes[key])
         row = dict(
             zip(("algorithm", "knob", "comparator", "comparator_knob"), own + other, strict=True)
         )
-        row |= {"quantity": "share_within_80_percent_difference", "env": env, "note": note}
+        row |= {"quantity": f"{quantity}_difference", "env": env, "note": note}
         row["transitions"] = study.part["transitions"]
         rows.append(row | difference_row(shares[own], shares[other]))
     return rows
@@ -121,11 +138,9 @@ def _score(study: Study, runs: pd.DataFrame, above: Mapping[int, float]) -> dict
     return {"quantity": "score", **budget(runs)} | row | {"note": cell_note(runs)}
 
 
-def _above_random(study: Study, env: str, label: str, runs: pd.DataFrame) -> dict[int, float]:
-    """Mean return less the random policy's, by seed; the return itself where that was not
-    measured."""
+def _less_random(runs: pd.DataFrame, returns: Mapping[int, float]) -> dict[int, float]:
+    """Returns less the random policy's, by seed; themselves where that was not measured."""
     floor = runs["random"].iloc[0] if len(runs) else math.nan
-    returns = study.mean_returns(env, label)
     return {seed: value - (0 if math.isnan(floor) else floor) for seed, value in returns.items()}
 
 
