@@ -22,7 +22,6 @@ unconditioned and its joint form one.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from analysis.bandit import qualities
@@ -110,7 +109,6 @@ def _sampled(study: Study, env: str, label: str) -> dict[str, Mapping[int, float
     found: dict[str, dict[int, float]] = {"inside_share": {}, "least_mode_mass_ratio": {}}
     for seed, drawn in study.probed("samples", env, label).items():
         of_seed = qualities(landscape, drawn[["first", "second"]].to_numpy(float))
-        ratios = [value for (name, _), value in of_seed.items() if name == "mode_mass_ratio"]
-        found["inside_share"][seed] = of_seed["inside_share", ""]
-        found["least_mode_mass_ratio"][seed] = float(np.min(ratios))
+        for quantity, by_seed in found.items():
+            by_seed[seed] = of_seed[quantity, ""]
     return found

@@ -5,6 +5,8 @@ Of samples of each trained policy (`analysis.probes.policies`), by quantity:
 - `mode_mass_ratio`: probability of the neighbourhood of an optimal mode (`mode`, its coordinates),
   to that under the exact soft policy of the true reward. It ends `NEAR` widths from the mode:
   further off, in a corner of the box, an action is nearest to a mode and has nothing of it.
+- `least_mode_mass_ratio`, `greatest_mode_mass_ratio`: that of the optimal mode that a policy covers
+  least, and most. A mean over seeds of each mode apart cannot see policies that each miss another.
 - `inside_share`: share of samples within one width of any mode.
 - `divergence`: Jensen-Shannon, in nats (at most log 2), to the exact soft policy, on `GRID` x
   `GRID` cells.
@@ -92,6 +94,9 @@ def qualities(landscape: Landscape, samples: np.ndarray) -> dict[tuple[str, str]
         ("mode_mass_ratio", mode_name(mode)): float(counted[k] / exact[k])
         for k, mode in enumerate(landscape.optimal_modes)
     }
+    ratios = list(found.values())
+    found["least_mode_mass_ratio", ""] = min(ratios)
+    found["greatest_mode_mass_ratio", ""] = max(ratios)
     found["inside_share", ""] = float(inside(landscape, samples).mean()) if n else 0.0
     found["divergence", ""] = divergence(landscape, samples) if n else math.log(2)
     reward = landscape.reward(samples).mean() if n else 0.0

@@ -39,6 +39,8 @@ def test_a_policy_that_misses_a_mode_is_seen_to():
     found = bandit.qualities(MULTIMODAL, one)
     ratios = sorted(x for (name, _), x in found.items() if name == "mode_mass_ratio")
     np.testing.assert_allclose(ratios, [0, 0, 0, 4], rtol=0.02)
+    assert found["least_mode_mass_ratio", ""] == ratios[0]
+    assert found["greatest_mode_mass_ratio", ""] == ratios[-1]
     # Neither what is inside modes nor the regret tells it from one that has all four.
     assert found["inside_share", ""] == 1 and found["regret", ""] == pytest.approx(0, abs=1e-9)
     assert found["divergence", ""] > 0.3
@@ -184,6 +186,8 @@ def test_a_knob_that_only_delays_learning_is_seen_by_the_mean_of_a_run():
     assert value(table, quantity="score", factor=1.0)["value"] == pytest.approx(1000)
     assert value(table, quantity="score", factor=4.0)["value"] == pytest.approx(200)
     assert value(table, quantity="share_within_80_percent")["value"] == pytest.approx(0.25)
+    of_finals = value(table, quantity="share_of_final_within_80_percent")
+    assert of_finals["value"] == 1, "by the end of the run every setting has learned the task"
     own.part["warm_up"] = 8000  # what a policy returns before it learns is no method's
     assert value(sensitivity.table([own]), quantity="score", factor=4.0)["value"] == 1000
 
