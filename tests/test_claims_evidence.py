@@ -1,5 +1,6 @@
 """Verdicts from probes' tables; evidence and declarations that are refused; the program."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -94,9 +95,9 @@ def test_a_chain_that_was_held_and_did_not_mix_says_nothing(probed):
 def test_growth_is_tested_with_the_degrees_of_its_interval(probed):
     """Repeats of two dimensions are 16, and their slope's interval has the 7 degrees of one."""
 
-    def growth(landscape, value, half):
+    def growth(distance, value, half):
         key = {"quantity": "growth_exponent_beyond_100", "sampler": "plain", "censored": 0}
-        row = with_interval(value, half, landscape=landscape, distance=1.0, **key)
+        row = with_interval(value, half, landscape="unequal_widths", distance=distance, **key)
         return row | {"repeats": 16, "budget": 2560, "degrees_of_freedom": 7}
 
     # Of three, after Holm: p is 0.054 with 7 degrees, and 0.043 as if there were 15.
@@ -105,8 +106,10 @@ def test_growth_is_tested_with_the_degrees_of_its_interval(probed):
         with_interval(0.5, 0.1, sampler=name, **ratio)
         for name in ("annealed_mean", "annealed_soft", "authors")
     ]
-    others += [growth("mixture", 0.5, 0.1) | {"sampler": "authors"}]
-    rows = [growth("mixture", -0.126, 0.174), growth("ring", 0.5, 0.1), growth("rugged", 0.5, 0.1)]
+    others += [growth(1.0, 0.5, 0.1) | {"sampler": "authors"}]
+    # Of equal modes the plain chain's growth is not asked: it can have none.
+    others += [growth(1.0, 0.0, 0.01) | {"landscape": "mixture"}]
+    rows = [growth(0.5, -0.126, 0.174), growth(1.0, 0.5, 0.1), growth(1.5, 0.5, 0.1)]
     write_evidence("mixing.csv", rows + others)
     assert verdict(decided(probed), "13-plain") == "inconclusive"
     for row in rows:
@@ -201,28 +204,29 @@ def test_what_was_counted_is_exact_and_cells_of_several_tests_are_told_apart(pro
 
 def test_two_tests_have_to_pass_both(probed):
     """Uniform noise covers every mode, and most of its samples lie in none."""
-    common = {"env": "Bandit-v0", "seeds": 5, "comparator": "", "transitions": 20_000}
+    bandits = ("MultimodalBandit-v0", "FarModeBandit-v0")
+    common = {"seeds": 5, "comparator": "", "transitions": 20_000}
 
     def rows(inside: float) -> list[dict]:
         found = []
-        for algorithm in ("lql", "nc_lql"):
-            for mode in range(3):
-                own = {"quantity": "mode_mass_ratio", "algorithm": algorithm, "mode": mode}
-                found.append(common | own | {"value": 1.0, "low": 0.9, "high": 1.1})
-            own = {"quantity": "inside_share", "algorithm": algorithm, "value": inside}
-            found.append(common | own | {"low": inside - 0.01, "high": inside + 0.01})
+        for algorithm, env in itertools.product(("lql", "nc_lql"), bandits):
+            values = {"least_mode_mass_ratio": 0.9, "greatest_mode_mass_ratio": 1.1}
+            for quantity, at in (values | {"inside_share": inside}).items():
+                own = {"quantity": quantity, "algorithm": algorithm, "env": env, "value": at}
+                found.append(common | own | {"low": at - 0.01, "high": at + 0.01})
         for comparator in ("ppo", "sac", "diffusion_ql"):
             own = {"quantity": "far_mode_transitions_ratio", "algorithm": "nc_lql"}
             own |= {"comparator": comparator, "value": 0.5, "low": 0.4, "high": 0.6}
-            found.append(common | own)
+            found.append(common | own | {"env": bandits[1]})
         return found
 
     write_evidence("bandit.csv", rows(0.98))
     table = decided(probed)
-    assert verdict(table, "16-nc_lql") == "supported" and table.loc["16-lql", "cells"] == 4
-    assert table.loc["16-lql", "budget"] == "transitions 20,000"
+    assert verdict(table, "16-far-nc_lql") == "supported"
+    assert table.loc["16-lattice-lql", "cells"] == 3
+    assert table.loc["16-lattice-lql", "budget"] == "transitions 20,000"
     write_evidence("bandit.csv", rows(0.4))
-    found = decided(probed).loc["16-nc_lql"]
+    found = decided(probed).loc["16-lattice-nc_lql"]
     assert found["verdict"] == "not supported" and found["value"] == 0.4
 
 
