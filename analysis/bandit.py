@@ -40,6 +40,7 @@ from analysis.laboratory import (
     pair_rows,
     ratio_row,
 )
+from analysis.probes import run_probes
 from analysis.records import read_run
 from analysis.scores import cell_note
 from analysis.statistics import transitions_to_threshold
@@ -52,7 +53,7 @@ COLUMNS = [
 INVERSE_TEMPERATURE = 20.0
 """In units of 1 / reward, of the soft policy that all are held against: the best modes then hold
 almost all mass. LQL's own is the same (`settings_of` in the protocol, times its reward scale)."""
-SAMPLES = 2000
+SAMPLES = run_probes.SETTINGS["samples"]["count"]
 """Actions that each policy is sampled by: the standard error of a mass of a quarter is 0.01."""
 GRID = 20
 """Cells a side for the divergence."""

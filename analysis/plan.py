@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,6 +30,7 @@ from analysis.artefacts import (
 )
 from analysis.estimate import describe_cost
 from analysis.plan_files import probe_digests, renew, scale_document
+from analysis.probes import run_probes
 from analysis.protocol import PROTOCOL, Protocol, ProtocolError, read_protocol
 from analysis.resolution import PlanError, PlannedRun, digest, resolved, write_whole
 from analysis.studies import Studies, at_hand
@@ -195,6 +196,7 @@ class Plan(Studies):
         another configuration, with the folder to delete."""
         good, reasons = {}, []
         for run in self.runs(scale):
+            reasons += self._stale_probes(run)
             if not run.is_recorded:
                 continue
             try:
@@ -208,6 +210,17 @@ class Plan(Studies):
         if reasons:
             raise PlanError("\n".join(reasons))
         return good
+
+    def _stale_probes(self, run: PlannedRun) -> Iterator[str]:
+        """What is to be said of probes' records of a run that are of another configuration."""
+        for path, recorded in run_probes.configurations(run.name).items():
+            wanted = self.configuration(run)
+            # Equal is the rule, and found without importing an algorithm.
+            field = None if recorded == wanted else differing_field(dict(recorded), wanted)
+            if field is not None:
+                values = f"{value_of(recorded, field)!r} in the record, {value_of(wanted, field)!r}"
+                told = f"stale: {field} is {values} in the protocol"
+                yield f"{path}: {told}; {run_probes.advice(path)}"
 
     def _check_current(self, record: records.RunRecord, run: PlannedRun) -> None:
         wanted = self.configuration(run)

@@ -126,6 +126,11 @@ class Requests:
         """Minutes, as a resource of a rule of the run `wildcards.run`."""
         return self.of_run(wildcards.run, attempt).runtime_minutes
 
+    def runtime_anew(self, wildcards: Any, attempt: int) -> int:
+        """Of one that begins anew at each attempt: as many times as long, for a slower machine."""
+        minutes = attempt * self.of_run(wildcards.run, attempt).runtime_minutes
+        return min(minutes, self._plan.protocol.longest_job_minutes)
+
     def memory(self, wildcards: Any, attempt: int) -> int:
         """Megabytes, as `runtime`."""
         return self.of_run(wildcards.run, attempt).memory_megabytes

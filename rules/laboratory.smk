@@ -65,14 +65,16 @@ rule count_visits:
     threads: 1
     resources:
         gpu=lambda wildcards: PLAN.gpus,
-        runtime=REQUESTS.runtime,
+        # From the beginning at each attempt: such a run keeps no checkpoint.
+        runtime=REQUESTS.runtime_anew,
         mem_mb=REQUESTS.memory,
         disk_mb=REQUESTS.disk,
     params:
         study=lambda wildcards: wildcards.run.partition("/")[0],
+        overrides=json.dumps(PLAN.overrides, sort_keys=True),
     shell:
-        "exec python -m analysis.probes.visits --study {params.study}"
-        " --run {wildcards.run} >>{log} 2>&1"
+        "exec python -m analysis.probes.visits --study {params.study} --run {wildcards.run}"
+        " --overrides {params.overrides:q} >>{log} 2>&1"
 
 
 for study in PLAN.studied:
@@ -87,5 +89,7 @@ for study in PLAN.studied:
         params:
             # A command is put together when it runs, and `study` is the loop's last one by then.
             study=lambda wildcards, name=study: name,
+            overrides=json.dumps(PLAN.overrides, sort_keys=True),
         shell:
-            "python -m analysis.probes.policies --study {params.study} >{log} 2>&1"
+            "python -m analysis.probes.policies --study {params.study}"
+            " --overrides {params.overrides:q} >{log} 2>&1"

@@ -82,5 +82,7 @@ rule animate_rollouts:
         "logs/probes/rollouts.log",
     params:
         scale=PLAN.default,
+        overrides=json.dumps(PLAN.overrides, sort_keys=True),
     shell:
-        "python -m analysis.probes.rollouts --scale {params.scale} >{log} 2>&1"
+        "python -m analysis.probes.rollouts --scale {params.scale}"
+        " --overrides {params.overrides:q} >{log} 2>&1"

@@ -41,7 +41,7 @@ def study(returns, name="study", **more):
 def leave(probe, name, env, label, seed, table, **changed):
     """A record of a probe of a planted run."""
     configuration = {"algorithm": label, "env": env, "seed": seed, "transitions": 10_000}
-    document = {"configuration": configuration | changed}
+    document = {"configuration": configuration | changed, "probe": run_probes.SETTINGS.get(probe)}
     run = f"{name}/{env}/{label}/seed{seed}"
     return run_probes.write(probe, run, document, pd.DataFrame(table))
 

@@ -115,6 +115,14 @@ def test_a_run_longer_than_a_job_may_be_asks_for_the_longest_and_goes_on():
     assert requests(longest=1).of_run(NAME).runtime_minutes == 1
 
 
+def test_a_run_that_begins_anew_is_given_longer_at_each_attempt():
+    of_run = SimpleNamespace(run=NAME)
+    goes_on = [requests().runtime(of_run, attempt) for attempt in (1, 2)]
+    anew = [requests().runtime_anew(of_run, attempt) for attempt in (1, 2)]
+    assert goes_on[0] == goes_on[1] == anew[0] == anew[1] / 2
+    assert requests(longest=60).runtime_anew(of_run, 9) == 60
+
+
 def test_a_short_run_asks_for_little_and_never_for_less_than_starting_takes():
     short = requests(transitions=1000, warm_up=200, evaluate_every=1000, evaluation_episodes=1)
     assert short.seconds(NAME) * MARGIN < LEAST_MINUTES * 60

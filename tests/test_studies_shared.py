@@ -1,6 +1,8 @@
 """What all tables of the laboratory share: gaps, records of probes, the protocol, the claims."""
 
+import copy
 import json
+import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from analysis.declarations import CHOSEN, declarations, read_claims
 from analysis.laboratory import derive, difference_row, mean_row, ratio_row, read_study
 from analysis.plan import Plan, PlanError
 from analysis.plan_files import probe_digests
+from analysis.probes import policies, run_probes, visits
+from analysis.probes import samples as samples_records
 from analysis.records import RecordError
 
 __all__ = ["elsewhere"]  # a fixture that every test here uses
@@ -45,6 +49,47 @@ def test_a_record_of_a_probe_that_was_edited_or_is_of_another_run_is_refused():
     leave("samples", "study", MULTI, "lql", 0, samples([[0.6, 0.6]]), transitions=5)
     with pytest.raises(RecordError, match="transitions is 5 in the record, 10000 in the protocol"):
         read().probed("samples", MULTI, "lql")
+
+
+def test_a_record_of_a_probe_that_was_set_to_something_else_is_refused(monkeypatch):
+    read = study({(MULTI, "lql", 0): curve(1)})
+    leave("samples", "study", MULTI, "lql", 0, samples([[0.6, 0.6]]))
+    monkeypatch.setitem(run_probes.SETTINGS, "samples", {"count": 5})
+    with pytest.raises(RecordError, match="stale: set to .*2000.*, where .*5.* is asked; delete"):
+        read().probed("samples", MULTI, "lql")
+
+
+def test_a_field_that_a_probes_record_lacks_counts_as_the_default_and_no_other_value():
+    """As of a run's record: PPO's annealing is longer in this study than by default."""
+    shutil.copytree(ROOT / "config", "config")
+    plan = Plan(is_main_process=False)
+    run = next(run for run in plan.runs("exploration") if run.label == "ppo")
+    configuration = copy.deepcopy(plan.configuration(run))
+    document = {"configuration": configuration, "probe": run_probes.SETTINGS["visits"]}
+    table = pd.DataFrame({"transitions": []})
+    del configuration["settings"]["discount"]
+    run_probes.write("visits", run.name, document, table)
+    assert plan.check_records("exploration") == {}
+    del configuration["settings"]["annealing_transitions"]
+    run_probes.write("visits", run.name, document, table)
+    with pytest.raises(PlanError, match="stale: settings.annealing_transitions is 'absent' in"):
+        plan.check_records("exploration")
+
+
+def test_probes_of_runs_follow_the_overrides_of_the_command_line(capsys, monkeypatch):
+    """A variant, a seed or a size of `--configfile` is one of theirs, too."""
+    shutil.copytree(ROOT / "config", "config")
+    overrides = {"studies": {"exploration": {"seeds": [7], "transitions": 60_000}}}
+    asked = []
+    monkeypatch.setattr(visits, "measure", lambda c, *_: asked.append(c) or (pd.DataFrame(), {}))
+    monkeypatch.setattr(samples_records, "conditions", lambda *_: {})
+    run = next(r for r in Plan(overrides, is_main_process=False).runs("exploration"))
+    arguments = ["--study", "exploration", "--run", run.name]
+    assert visits.main(arguments) == 2 and "is no run of exploration" in capsys.readouterr().err
+    assert visits.main([*arguments, "--overrides", json.dumps(overrides)]) == 0
+    assert asked[0]["seed"] == 7 and asked[0]["transitions"] == 60_000
+    counts = policies.probe_study("bandit", {"studies": {"bandit": {"seeds": [7]}}})
+    assert counts["policy"] == len(policies.Plan().runs("bandit")) / 5 * 2, "of both probes"
 
 
 def test_a_new_record_of_a_probe_makes_the_plan_new():

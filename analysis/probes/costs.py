@@ -198,12 +198,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = prepared_device(options.device)
     if device is None:
         return 2
+    # Before anything is measured: somebody may commit meanwhile.
+    conditions = records.conditions(shown("costs", arguments), device)
     probe = Probe(options, str(device))
     try:
         probe.run()
         document = {
             "probe": "costs",
-            **records.conditions(shown("costs", arguments), device),
+            **conditions,
             "is_quick": options.quick,
             "algorithms": options.algorithms,
             "sizes": options.sizes,

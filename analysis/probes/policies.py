@@ -9,6 +9,7 @@ and counted.
 """
 
 import argparse
+import json
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -28,14 +29,11 @@ from analysis.probes import run_probes
 from analysis.probes.samples import conditions
 from envs.bandit import landscape_of
 
-PROPOSALS = 1000
-"""Actions that are proposed at each temperature."""
-UNIFORM, BATCHES = 1000, 50
-"""Uniform draws that proposals are held against, and how often, for the mean of their best."""
+PROPOSALS, UNIFORM, BATCHES, GRID = run_probes.SETTINGS["proposals"].values()
+"""Actions that are proposed at each temperature; uniform draws that they are held against, and how
+often, for the mean of their best; cells a side of the box, for exact draws from a critic."""
 FACTORS = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 16.0)
 """Of the run's own inverse temperature."""
-GRID = 256
-"""Cells a side of the box, for exact draws from a critic's soft policy."""
 CPU = torch.device("cpu")
 
 
@@ -118,26 +116,20 @@ def _generator(probe: str, configuration: Mapping[str, Any]) -> torch.Generator:
     return generator_on(CPU, int(sequence.generate_state(1, np.uint64)[0] >> 1))
 
 
-PROBES = {
-    "samples": (draw_samples, {"count": SAMPLES}),
-    "proposals": (
-        propose,
-        {"count": PROPOSALS, "uniform": UNIFORM, "batches": BATCHES, "grid": GRID},
-    ),
-}
-"""By name: what looks at (folder, configuration) of a run, and what it is set to."""
+PROBES = {"samples": draw_samples, "proposals": propose}
+"""By name: what looks at (folder, configuration) of a run."""
 OF_TABLES = {"bandit": "samples", "ablation": "samples", "proposals": "proposals"}
 """Which probe a table of the laboratory reads."""
 
 
-def probe_study(study: str) -> dict[str, int]:
-    """Write every record that can be had; how many were `written`, `there` before, or without a
-    `policy`. Raises PlanError and NotWritten."""
-    plan = Plan(is_main_process=False)
+def probe_study(study: str, overrides: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """Write every record that can be had of a study of the protocol with `overrides`; how many were
+    `written`, `there` before, or without a `policy`. Raises PlanError and NotWritten."""
+    plan = Plan(overrides, is_main_process=False)
     tables = plan.protocol.scale(study).laboratory
     counts = {"written": 0, "there": 0, "policy": 0}
     for probe in dict.fromkeys(OF_TABLES[table] for table in tables if table in OF_TABLES):
-        measure, settings = PROBES[probe]
+        measure, settings = PROBES[probe], run_probes.SETTINGS[probe]
         for run in plan.runs(study):
             if run_probes.path_of(probe, run.name).with_suffix(".json").exists():
                 counts["there"] += 1
@@ -167,9 +159,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m analysis.probes.policies", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--study", required=True)
+    parser.add_argument("--overrides", default="{}", help="JSON, merged into the protocol")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    counts = probe_study(options.study)
+    counts = probe_study(options.study, json.loads(options.overrides))
     print(
         f"{options.study}: {counts['written']} records written, {counts['there']} were there, "
         f"{counts['policy']} runs have no policy at hand"

@@ -133,11 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m analysis.probes.rollouts", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--scale", help="scale or study (default: the protocol's default)")
+    parser.add_argument("--overrides", default="{}", help="JSON, merged into the protocol")
     parser.add_argument("--output", type=Path, default=CLIPS, help="folder (default: %(default)s)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("MUJOCO_GL", "egl")  # draws without a screen
     torch.set_num_threads(1)
-    plan = Plan()
+    plan = Plan(json.loads(options.overrides))
     scale = options.scale or plan.default
     shown = set()
     try:

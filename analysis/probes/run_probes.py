@@ -3,7 +3,8 @@
 `results/probes/<probe>/<study>/<env>/<label>/seed<k>.csv`, with columns of the probe's own, and
 `.json`: the run's configuration, what the probe was set to, code, versions and machine, and the
 digest of the table. They are source files, as run records are, and are never made again while they
-are there. Reading one imports neither torch nor an algorithm.
+are there. Reading one imports neither torch nor an algorithm; that a field which the record lacks
+stands at its default, `analysis.plan` sees to.
 """
 
 import hashlib
@@ -21,6 +22,12 @@ from analysis.artefacts import PROBES
 from analysis.records import RecordError
 
 FOLDER = PROBES
+SETTINGS: dict[str, dict[str, Any]] = {
+    "samples": {"count": 2000},
+    "proposals": {"count": 1000, "uniform": 1000, "batches": 50, "grid": 256},
+    "visits": {"widths": [0.25, 0.5, 1.0], "marks": 10},
+}
+"""What each probe is set to, in its module's words; a record of other settings is stale."""
 
 
 def path_of(probe: str, run: str) -> Path:
@@ -59,19 +66,34 @@ def read(
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RecordError(
-            document_path, f"{type(error).__name__}: {reason}; {_advice(path)}"
+            document_path, f"{type(error).__name__}: {reason}; {advice(path)}"
         ) from None
     if hashlib.sha256(content).hexdigest() != told:
-        raise RecordError(path, f"is not the table that its document is of; {_advice(path)}")
+        raise RecordError(path, f"is not the table that its document is of; {advice(path)}")
+    settings = SETTINGS.get(probe)
+    if settings is not None and document.get("probe") != settings:
+        told = f"set to {document.get('probe')}, where {settings} is asked"
+        raise RecordError(path, f"stale: {told}; {advice(path)}")
     wanted = planned["configuration"]
     for name in (*wanted, *(f"settings.{name}" for name in wanted.get("settings", {}))):
-        # A field that the record lacks counts as the present default.
         values = value_of(configuration, name), value_of(wanted, name)
         if name != "settings" and "absent" not in values and values[0] != values[1]:
             told = f"{name} is {values[0]!r} in the record, {values[1]!r} in the protocol"
-            raise RecordError(path, f"stale: {told}; {_advice(path)}")
+            raise RecordError(path, f"stale: {told}; {advice(path)}")
     return pd.read_csv(io.BytesIO(content), float_precision="round_trip"), document
 
 
-def _advice(path: Path) -> str:
+def configurations(run: str) -> dict[Path, Mapping[str, Any]]:
+    """What each probe's record of a run, if any, says that it is of, by the record's table."""
+    found = {}
+    for file in sorted(FOLDER.glob(f"*/{run}.json")):
+        try:
+            found[file.with_suffix(".csv")] = json.loads(file.read_bytes())["configuration"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # `read` refuses it, and says why.
+    return found
+
+
+def advice(path: Path) -> str:
+    """How a record that is no good is made again."""
     return f"delete {path} and {path.with_suffix('.json').name} to measure it again"

@@ -169,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = prepared_device(options.device)
     if device is None:
         return 2
+    # Before anything is measured: somebody may commit meanwhile.
+    conditions = records.conditions(shown("throughput", arguments), device)
     probe, seconds = Probe(options.algorithms, device, options.quick), {}
     for part in options.parts:
         began = time.perf_counter()
@@ -177,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{part}: {seconds[part]} s", flush=True)
     document = {
         "probe": "throughput",
-        **records.conditions(shown("throughput", arguments), device),
+        **conditions,
         "is_quick": options.quick,
         "seed": SEED,
         "rounds": probe.rounds._asdict(),

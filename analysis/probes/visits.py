@@ -18,6 +18,7 @@ methods with a replay begin with at random; for every method, so that all have e
 
 import argparse
 import itertools
+import json
 import sys
 import zlib
 from collections.abc import Sequence
@@ -31,10 +32,9 @@ from algorithms.train import prepare_process
 from analysis.plan import Plan, PlanError
 from analysis.probes import run_probes
 
-WIDTHS = (0.25, 0.5, 1.0)
-"""Sides of a cell, in standard deviations of a random policy's states."""
-MARKS = 10
-"""Points of a run at which visited cells are counted."""
+WIDTHS, MARKS = run_probes.SETTINGS["visits"].values()
+"""Sides of a cell, in standard deviations of a random policy's states; points of a run at which
+visited cells are counted."""
 RANDOM_TRANSITIONS = 10_000
 """Of the random policy that sets the units; its seed is one for all runs of an environment."""
 
@@ -133,10 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--study", required=True)
     parser.add_argument("--run", required=True, help="<study>/<env>/<label>/seed<k>")
+    parser.add_argument("--overrides", default="{}", help="JSON, merged into the protocol")
     options = parser.parse_args(arguments)
     try:
         prepare_process([])
-        plan = Plan(is_main_process=False)
+        plan = Plan(json.loads(options.overrides), is_main_process=False)
         run = next((run for run in plan.runs(options.study) if run.name == options.run), None)
         if run is None:
             raise PlanError(f"{options.run} is no run of {options.study}")
@@ -153,10 +154,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     torch.set_num_threads(1)
     part = plan.protocol.scale(options.study)
-    table, ended = measure(configuration, part.device, part.compile)
     command = ["python", "-m", "analysis.probes.visits", *(arguments or sys.argv[1:])]
+    # Before anything is measured: somebody may commit meanwhile.
     document = conditions(command, resolve_device(part.device))
-    document |= {"configuration": configuration, "probe": {"widths": list(WIDTHS), "marks": MARKS}}
+    table, ended = measure(configuration, part.device, part.compile)
+    document |= {"configuration": configuration, "probe": run_probes.SETTINGS["visits"]}
     run_probes.write("visits", run.name, document | {"run": ended}, table)
     return 0
 
