@@ -14,7 +14,10 @@ ALGORITHMS = {
 def algorithm(name: str):
     """The `Agent` subclass registered under `name`; imports its file only now.
 
-    Raises KeyError for a name that is not registered.
+    Raises KeyError for a name that is not registered, ImportError for a line that leads nowhere.
     """
     module, attribute = ALGORITHMS[name].split(".")
-    return getattr(import_module(f"algorithms.{module}"), attribute)
+    file = import_module(f"algorithms.{module}")
+    if not hasattr(file, attribute):
+        raise ImportError(f"algorithms/__init__.py: {name}: no '{attribute}' in {module}.py")
+    return getattr(file, attribute)

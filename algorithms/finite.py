@@ -23,6 +23,9 @@ class FiniteLatch:
         the first of them that is not finite is the one that is named)."""
         names = tuple(tensors)
         if names not in self._offsets:
+            for name, tensor in tensors.items():
+                if not isinstance(tensor, Tensor):
+                    raise TypeError(f"{name} is of {type(tensor)}; show a tensor, on the device")
             self._offsets[names] = len(self._names)
             self._names.extend(names)
         # A sum is finite iff all its terms are (short of overflow), and takes one pass.

@@ -18,6 +18,11 @@ class OffPolicyAgent(Agent):
 
     def __init__(self, configuration, spaces, run, device, generators):
         super().__init__(configuration, spaces, run, device, generators)
+        for name in ("replay_capacity", "batch_size"):
+            if not hasattr(configuration, name):
+                raise TypeError(
+                    f"{type(self).__name__} learns from replay: its Configuration needs {name}"
+                )
         self.replay = Replay(
             min(configuration.replay_capacity, run.transitions + run.environments),
             spaces.observation_size,
@@ -28,12 +33,15 @@ class OffPolicyAgent(Agent):
     @abstractmethod
     def policy(self, observation: Tensor, explore: bool) -> Tensor:
         """Actions (n, action) in [-1, 1]; draws from `generators['actions']` when exploring and
-        from `generators['evaluation']` otherwise."""
+        from `generators['evaluation']` otherwise. Any n: `propose` asks for more than one action at
+        an observation, exploring too."""
 
     @abstractmethod
     def update(self, batch: Batch) -> Metrics:
         """One update; adds to `optimiser_steps` what its optimisers stepped, and shows losses and
-        gradient norms to `self.finite`."""
+        gradient norms to `self.finite`. `self.updates` counts those before it, which a policy that
+        is trained at every second one wants to know. A metric is averaged over the updates that
+        return it."""
 
     @torch.no_grad()
     def act(self, observation: Tensor, explore: bool) -> Tensor:
@@ -79,7 +87,9 @@ class OffPolicyAgent(Agent):
             batch = self.replay.sample(self.configuration.batch_size, self.generators["replay"])
             history.append(self.update(batch))
             self.updates += 1
+        # A policy that is trained at every second update has no loss in between.
+        names = dict.fromkeys(name for metrics in history for name in metrics)
         return {
-            name: torch.stack([metrics[name].detach() for metrics in history]).mean()
-            for name in history[0]
+            name: torch.stack([m[name].detach() for m in history if name in m]).mean()
+            for name in names
         }

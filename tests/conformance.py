@@ -34,6 +34,8 @@ SMALL = {
 }
 """Makes tests short where an algorithm has fields of these names."""
 TRANSITIONS, WARM_UP, ENVIRONMENTS = 400, 20, 5
+UPDATES = 8
+"""That are looked at where something may be done at every second, third or fourth."""
 
 
 class NotConforming(AssertionError):

@@ -8,7 +8,9 @@ import random
 
 import numpy as np
 import torch
-from conformance import SPACES, Subject, differences, kept, noise, snapshot, vector
+from conformance import SPACES, UPDATES, Subject, differences, kept, noise, snapshot, vector
+
+from algorithms.agent import Agent
 
 
 def evaluating_leaves_no_trace(subject: Subject) -> None:
@@ -109,11 +111,19 @@ def restored_it_goes_on_to_the_bit(subject: Subject) -> None:
         restored.load_state_dict(state)
         changed = differences(agent.state_dict(), restored.state_dict())
         subject.require(not changed, f"restored, it differs in {changed}")
+        lost = differences(_plain(agent), _plain(restored))
+        subject.require(
+            not lost,
+            f"restored, it has another {', '.join(lost)} than the agent that was saved; put what "
+            "an update or an action depends on into components() (a number: as a module's buffer)",
+        )
         for _ in range(3):
-            following = source.get_state()
+            following, told = source.get_state(), []
             for other in (restored, agent):
                 source.set_state(following)
-                subject.step_until_update(other, source)
+                told.append(subject.step_until_update(other, source))
+            changed = differences(*told)
+            subject.require(not changed, f"an update after restoring, metrics differ: {changed}")
             changed = differences(agent.state_dict(), restored.state_dict())
             subject.require(
                 not changed,
@@ -127,8 +137,15 @@ def restored_it_goes_on_to_the_bit(subject: Subject) -> None:
         )
 
 
+def _plain(agent: Agent) -> dict[str, int | float | torch.Tensor]:
+    """Attributes that are numbers or tensors, and so have no state of their own."""
+    kinds = (int, float, torch.Tensor)
+    return {name: value for name, value in vars(agent).items() if isinstance(value, kinds)}
+
+
 def targets_move_at_their_rate(subject: Subject) -> None:
-    """`target_x` follows `x` by `configuration.target_rate`, exactly, once an update."""
+    """`target_x` follows `x` by `configuration.target_rate`, exactly, once an update or once in
+    every two, three or four (as where a policy is trained more seldom than its critics)."""
     agent, source = subject.make(), noise()
     subject.step_until_update(agent, source)
     targets = [name for name in agent.networks() if name.startswith("target_")]
@@ -147,12 +164,23 @@ def targets_move_at_their_rate(subject: Subject) -> None:
             not agent.networks()[name].trained,
             f"networks() calls {name!r} trained; no optimiser touches a target",
         )
-    for _ in range(3):
+    moved: dict[str, list[int]] = {name: [] for name in targets}
+    for update in range(UPDATES):
         before = {name: vector(agent.networks()[name].module) for name in targets}
         subject.step_until_update(agent, source)
         for name, old in before.items():
+            new = vector(agent.networks()[name].module)
             online = vector(agent.networks()[name.removeprefix("target_")].module)
-            _check_rate(subject, name, old, vector(agent.networks()[name].module), online, agent)
+            if not torch.equal(old, new):
+                moved[name].append(update)
+                _check_rate(subject, name, old, new, online, agent)
+    for name, updates in moved.items():
+        gaps = {later - earlier for earlier, later in zip(updates[:-1], updates[1:], strict=True)}
+        subject.require(
+            len(gaps) == 1,
+            f"of {UPDATES} updates {name} moved at {updates}; let it follow its online network at "
+            "every update, or at every second, third or fourth",
+        )
 
 
 def _check_rate(subject, name, old, new, online, agent) -> None:
@@ -164,7 +192,8 @@ def _check_rate(subject, name, old, new, online, agent) -> None:
     subject.require(
         error <= 4 * torch.finfo(torch.float32).eps * old.abs().max().item(),
         f"{name} moved towards its online network by {found:.6f} of the way and not by "
-        f"target_rate = {rate}; after an update's optimiser steps call polyak_update once",
+        f"target_rate = {rate}; after an update's optimiser steps call polyak_update once, or not "
+        "at all",
     )
 
 
