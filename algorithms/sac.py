@@ -13,19 +13,19 @@ variables is not needed here.
 """
 
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from algorithms.actor_critic import ReLUCritics, frozen
 from algorithms.agent import Metrics, NamedNetwork
 from algorithms.compilation import compiled_for
 from algorithms.device import adam
-from algorithms.networks import StackedLinear, polyak_update
+from algorithms.networks import polyak_update
 from algorithms.off_policy import OffPolicyAgent
-from algorithms.policies import SquashedGaussianPolicy, uniform_
+from algorithms.policies import SquashedGaussianPolicy
 from algorithms.replay import Batch
 
 
@@ -59,35 +59,6 @@ class Configuration:
     table 1."""
 
 
-class TwinCritics(nn.Module):
-    """Q_1 and Q_2: two ReLU networks of one shape, applied by batched products."""
-
-    def __init__(self, inputs: int, width: int, layers: int, device, generator):
-        """`layers` hidden layers of `width`."""
-        super().__init__()
-        sizes = [inputs] + [width] * layers + [1]
-        self.layers = nn.ModuleList(
-            StackedLinear(2, *size, device, generator)
-            for size in zip(sizes[:-1], sizes[1:], strict=True)
-        )
-        for layer, fan_in in zip(self.layers, sizes[:-1], strict=True):
-            uniform_(layer.weight, fan_in, generator)
-            uniform_(layer.bias, fan_in, generator)
-
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Q (2, batch) at observations (batch, observation) and actions (batch, action)."""
-        h = torch.cat([observation, action], dim=1).expand(2, -1, -1)
-        for layer in self.layers[:-1]:
-            h = rectified(layer(h))
-        return self.layers[-1](h).squeeze(-1)
-
-
-def rectified(x: Tensor) -> Tensor:
-    """max(x, 0) to the bit. Compiled, `torch.relu` leaves its derivative as a mask of booleans
-    where no weight is trained, and that doubles the time of the actor's loss."""
-    return 0.5 * (x + x.abs())
-
-
 class UpdateNoise(NamedTuple):
     """All that one update draws, standard normal."""
 
@@ -108,8 +79,8 @@ class SAC(OffPolicyAgent):
         shape = {"width": c.hidden_width, "layers": c.hidden_layers}
         where = {"device": device, "generator": generators["network"]}
         self.actor = SquashedGaussianPolicy(*spaces, **shape, **where)
-        self.critics = TwinCritics(sum(spaces), **shape, **where)
-        self.target_critics = TwinCritics(sum(spaces), **shape, **where)
+        self.critics = ReLUCritics(sum(spaces), **shape, **where)
+        self.target_critics = ReLUCritics(sum(spaces), **shape, **where)
         self.target_critics.load_state_dict(self.critics.state_dict())
         self.temperature = Temperature(c.entropy_coefficient, device)
         self.target_entropy = c.entropy_per_dimension * spaces.action_size
@@ -216,11 +187,3 @@ class Temperature(nn.Module):
     def forward(self) -> Tensor:
         """alpha ()."""
         return self.log_alpha.exp()
-
-
-@contextmanager
-def frozen(module: nn.Module):
-    """No gradients for the parameters of a module that others are trained through."""
-    module.requires_grad_(False)
-    yield
-    module.requires_grad_(True)

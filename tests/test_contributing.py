@@ -191,7 +191,7 @@ MISTAKES = {
         "        polyak_update(self.target_critics, self.critics, c.target_rate)\n",
         "",
         targets_move_at_their_rate,
-        "target_critics moved towards its online network by 0.0000",
+        r"of 8 updates target_critics moved at \[\]; let it follow",
     ),
     "nothing shown to the latch": Mistake(
         "        self.finite.check(self.updates, **metrics)\n",

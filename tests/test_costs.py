@@ -1,5 +1,7 @@
 """Which costs are measured, and how. Nothing here depends on the clock."""
 
+import argparse
+import json
 import subprocess
 import sys
 
@@ -7,8 +9,10 @@ import pytest
 from cost_records import CPU, small
 
 import algorithms
+from algorithms.record import machine
 from analysis import compute
 from analysis.probes import cost_process, cost_subjects, costs, subjects
+from analysis.probes import samples as records
 
 
 def test_a_method_is_measured_once_it_is_registered(monkeypatch):
@@ -101,3 +105,23 @@ def test_the_probe_runs_from_end_to_end(tmp_path):
     table = compute.compute_table(compute.read_records(tmp_path))
     denoised = table[(table["comparator"] == "diffusion_ql") & (table["algorithm"] == "nc_lql")]
     assert (denoised["quantity"] == "update_seconds").sum() == 2
+
+
+def test_what_a_record_of_this_machine_has_is_not_dropped_by_measuring_less(tmp_path, capsys):
+    """It would be written over: a method of one's own would cost everybody else's rows."""
+    conditions = {"machine": machine(), "device": "cpu"}
+    options = argparse.Namespace(algorithms=["sac"], sizes=["steps"], parts=["times"])
+    assert costs.would_drop(tmp_path, conditions, options) is None
+    file = tmp_path / "costs" / f"{records.machine_name(conditions)}.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"algorithms": ["ppo", "sac"], "sizes": ["steps"]}))
+    told = costs.would_drop(tmp_path, conditions, options)
+    assert told == f"{file} is of the algorithms ppo"
+    options.algorithms = ["ppo", "sac", "own"]
+    assert costs.would_drop(tmp_path, conditions, options) is None
+    options.sizes = ["batch"]
+    assert costs.would_drop(tmp_path, conditions, options) == f"{file} is of the sizes steps"
+    options.parts = ["memory"]
+    assert costs.would_drop(tmp_path, conditions, options) is None, "that is another record"
+    told = costs.main(["--parts", "times", "--algorithms", "sac", "--output", str(tmp_path)])
+    assert told == 2 and "would be lost" in capsys.readouterr().err

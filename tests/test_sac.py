@@ -7,11 +7,12 @@ import pytest
 import torch
 from learners import CPU, make_agent, train, truncation_taken_for_an_end
 
+from algorithms.actor_critic import rectified
 from algorithms.agent import Spaces
 from algorithms.evaluation import evaluate, evaluation_seeds
 from algorithms.policies import normal_log_probability, squashed_log_probability
 from algorithms.replay import Batch
-from algorithms.sac import SAC, rectified
+from algorithms.sac import SAC
 from envs.point import Point
 
 SPACES = Spaces(3, 2)

@@ -134,6 +134,18 @@ def test_every_table_and_figure_is_had_without_a_record(table):
             assert len(rows) == len(rows.drop_duplicates(test["per"])) > 0, test["where"]
 
 
+def test_proposals_of_no_method_with_a_temperature_are_a_figure_all_the_same():
+    read = study({("FarModeBandit-v0", "ppo", 0): curve(1)})
+    target = Path(laboratory.PLANS, "study", "plan.json")
+    plan = json.loads(target.read_text())
+    for run in plan["scales"]["study"]["runs"]:
+        run["configuration"]["settings"] = {}
+    target.write_text(json.dumps(plan) + "\n")
+    files = derive("proposals", [read()])
+    assert files["proposals.csv"].count(b"\n") == 1
+    assert b"no method with a temperature" in files["figures/proposals.svg"]
+
+
 def test_to_diverge_is_worth_no_more_than_not_to_learn():
     env, late = "Pendulum-v1", "late"
     whole, soon, never = curve(100.0, -50.0), [-50.0], [-50.0, *[80.0] * 4]

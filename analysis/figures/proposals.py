@@ -34,6 +34,9 @@ def draw(frame: pd.DataFrame) -> Figure:
     """The figure of a table of `data`: a row a quantity, a column an environment."""
     environments = list(dict.fromkeys(frame["env"]))
     shown = figure(4.2)
+    if not environments:
+        shown.text(0.5, 0.5, "no method with a temperature", ha="center", color=GREY)
+        return shown
     axes = shown.subplots(len(WORDS), len(environments), squeeze=False, sharex=True)
     look = looks(frame)
     for row, quantity in zip(axes, WORDS, strict=True):

@@ -31,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -49,6 +49,8 @@ PARTS = ("times", "training", "memory")
 SIZES = ("steps", "candidates", "critic_layers", "action_dimension", "batch", "acting")
 """`cost_subjects.Variation.size`: what `times` changes one at a time."""
 PROCESSES = 5
+RECORDS = {"costs": ("times", "training"), "memory": ("memory",)}
+"""Parts by the record that they are left in."""
 SIDE_BY_SIDE = 4
 """Processes of `memory` at a time, at most."""
 
@@ -109,6 +111,24 @@ class Probe:
                 cases = {case: about for case, about in self.cases.items() if case in named}
                 path = records.write(folder / name, document | {"cases": cases}, samples)
                 print(path)
+
+
+def would_drop(
+    folder: Path, conditions: Mapping[str, Any], options: argparse.Namespace
+) -> str | None:
+    """`<record> is of <algorithms or sizes>` for what a record of this machine in `folder` has and
+    `options` leave out; None for nothing."""
+    for name in (name for name, parts in RECORDS.items() if set(parts) & set(options.parts)):
+        path = folder / name / f"{records.machine_name(conditions)}.json"
+        try:
+            document = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        for key in ("algorithms", "sizes"):
+            lost = [value for value in document.get(key, ()) if value not in getattr(options, key)]
+            if lost:
+                return f"{path} is of the {key} {', '.join(lost)}"
+    return None
 
 
 def memory_labels(options: argparse.Namespace) -> list[str]:
@@ -200,6 +220,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     # Before anything is measured: somebody may commit meanwhile.
     conditions = records.conditions(shown("costs", arguments), device)
+    folder = options.output or (QUICK_FOLDER if options.quick else FOLDER)
+    if not options.quick:
+        dropped = would_drop(folder, conditions, options)
+        if dropped:
+            print(
+                f"{dropped}, which are not measured now and would be lost; measure them too, or "
+                "elsewhere, with --output DIR",
+                file=sys.stderr,
+            )
+            return 2
     probe = Probe(options, str(device))
     try:
         probe.run()
@@ -213,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "processes": probe.processes,
             "counts": counts(options.algorithms),
         }
-        probe.write(options.output or (QUICK_FOLDER if options.quick else FOLDER), document)
+        probe.write(folder, document)
     except subprocess.CalledProcessError as error:
         print(f"a process of the probe failed (status {error.returncode})", file=sys.stderr)
         return 1
