@@ -22,6 +22,7 @@ unconditioned and its joint form one.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from analysis.bandit import qualities
@@ -94,12 +95,15 @@ def _env(study: Study, env: str) -> list[dict]:
 
 
 def _exploring_returns(study: Study, runs: pd.DataFrame) -> dict[int, float]:
-    """By seed, over the last tenth of the transitions that a run has."""
+    """By seed, over the last tenth of the transitions that a run has; of one that diverged no more
+    than it had untrained, since to diverge is never worth more than not to learn."""
     found = {}
     for run in runs[~runs["gap"]].itertuples():
         metrics = study.records.metrics(run.path)
         is_late = metrics["transitions"] > 0.9 * metrics["transitions"].max()
         found[int(run.seed)] = float(metrics.loc[is_late, "exploring_return"].mean())
+        if run.status == "diverged":
+            found[int(run.seed)] = float(np.fmin(found[int(run.seed)], run.untrained))
     return found
 
 

@@ -43,7 +43,7 @@ from analysis.laboratory import (
 from analysis.probes import run_probes
 from analysis.records import read_run
 from analysis.scores import cell_note
-from analysis.statistics import transitions_to_threshold
+from analysis.statistics import restricted_interval, transitions_to_threshold
 from envs.bandit import Landscape, SoftPolicy, landscape_of
 
 COLUMNS = [
@@ -200,7 +200,10 @@ def _far_mode_rows(study: Study, landscape: Landscape, env: str) -> list[dict]:
         censored[label] = sum(map(math.isinf, found.values()))
         notes[label] = cell_note(runs)
         row = {"quantity": "far_mode_transitions", "algorithm": label, **budget(runs)}
-        row |= mean_row(restricted[label], study.part["seeds"]) | {"note": notes[label]}
+        row |= mean_row(restricted[label], study.part["seeds"])
+        reached = [math.isfinite(at) for at in found.values()]
+        row |= restricted_interval(list(restricted[label].values()), reached)._asdict()
+        row["note"] = notes[label]
         rows.append(row | {"censored": censored[label]})
     for row in pair_rows("far_mode_transitions_ratio", restricted, notes, ratio_row):
         counts = {"censored": censored[row["algorithm"]]}

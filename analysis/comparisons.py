@@ -151,7 +151,8 @@ def _keys(records: Records) -> Iterator[tuple[str, str, float]]:
 def _efficiency_cell(runs: pd.DataFrame | None, note: str, horizon: int) -> dict:
     if runs is None:
         return {"seeds": 0, "cells": 0, "note": note}
-    mean = statistics.t_interval(runs["restricted"])
+    reached = np.isfinite(runs["crossed"])
+    mean = statistics.restricted_interval(runs["restricted"], reached)
     return {
         "restricted_mean": mean.value,
         "low": mean.low,

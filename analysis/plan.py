@@ -29,7 +29,7 @@ from analysis.artefacts import (
     probed,
 )
 from analysis.estimate import describe_cost
-from analysis.plan_files import probe_digests, renew, scale_document
+from analysis.plan_files import SOURCES, probe_digests, renew, scale_document
 from analysis.probes import run_probes
 from analysis.protocol import PROTOCOL, Protocol, ProtocolError, read_protocol
 from analysis.resolution import PlanError, PlannedRun, digest, resolved, write_whole
@@ -337,18 +337,7 @@ class Plan(Studies):
     def sources_digest(self) -> str:
         """Digest of what derived files are made from beside records: the modules that a command
         imports, which Snakemake does not see, and the reference scores and floors."""
-        sources = (
-            "analysis/*.py",
-            "analysis/figures/*.py",
-            "analysis/probes/run_probes.py",
-            "analysis/probes/quantities.py",
-            "analysis/probes/crossing.py",
-            "envs/bandit.py",
-            "paper/*.csv",
-            "results/probes/*/*.csv",
-            "results/probes/*/*.json",
-        )
-        files = [file for pattern in sources for file in sorted(ROOT.glob(pattern))]
+        files = [file for pattern in SOURCES for file in sorted(ROOT.glob(pattern))]
         return digest(*(file.read_bytes() for file in files))
 
 

@@ -9,6 +9,22 @@ from typing import Any
 from analysis.artefacts import PROBES
 from analysis.protocol import Scale
 
+SOURCES = (
+    "analysis/*.py",
+    "analysis/figures/*.py",
+    "analysis/probes/run_probes.py",
+    "analysis/probes/quantities.py",
+    "analysis/probes/samples.py",
+    "analysis/probes/crossing.py",
+    "algorithms/options.py",
+    "algorithms/files.py",
+    "envs/bandit.py",
+    "paper/*.csv",
+    "results/probes/*/*.csv",
+    "results/probes/*/*.json",
+)
+"""What derived files are made from beside records of runs."""
+
 
 def probe_digests(study: str) -> dict[str, str]:
     """SHA-256 of every file that a probe has left of the runs of a study."""

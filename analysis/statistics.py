@@ -107,6 +107,13 @@ def t_interval(scores: Sequence[float]) -> Interval:
     return Interval(mean, float(mean - half), float(mean + half))
 
 
+def restricted_interval(values: Sequence[float], reached: Sequence[bool]) -> Interval:
+    """`t_interval` of times that are cut where a run ended (n,); none where no run got there, since
+    the spread would be that of where they ended, which tells nothing of when they would have."""
+    found = t_interval(values)
+    return found if np.any(reached) else Interval(found.value, NAN, NAN)
+
+
 def welch(
     scores: Sequence[float], comparator: Sequence[float], weight: float = 1.0, offset: float = 0.0
 ) -> Difference:

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.comparisons import crossings
 from analysis.cost_rows import Machine, Measure, Row, conditions, estimate
 from analysis.records import Records, read_run
-from analysis.statistics import t_interval
+from analysis.statistics import restricted_interval
 
 
 def threshold_rows(
@@ -39,7 +39,8 @@ def threshold_rows(
         }
         documents = [read_run(run["path"]).document for run in of]
         common |= _shared([conditions("", document) for document in documents])
-        spread = t_interval(cell["restricted"])._asdict()
+        reached = np.isfinite(cell["crossed"])
+        spread = restricted_interval(cell["restricted"], reached)._asdict()
         yield common | {"quantity": "transitions_to_threshold", "unit": "transition"} | spread
         clock = [
             wall_seconds(runs.metrics(run["path"]), at)
@@ -47,14 +48,15 @@ def threshold_rows(
         ]
         recorded = {"quantity": "recorded_seconds_to_threshold", "unit": "second"}
         recorded |= {"cases": "metrics.csv", "note": "evaluations included"}
-        yield common | recorded | t_interval(clock)._asdict()
+        yield common | recorded | restricted_interval(clock, reached)._asdict()
         for machine in machines:
             configuration = of[0]["configuration"]
             own = plan["hyperparameters"].get(configuration["algorithm"], [])
             defaults = {row["name"]: row["value"] for row in own}
             rate = Rate.of(machine, configuration, defaults)
             if rate is not None:
-                seconds = t_interval([rate.seconds(at) for at in cell["restricted"]])
+                took = [rate.seconds(at) for at in cell["restricted"]]
+                seconds = restricted_interval(took, reached)
                 yield {
                     **common,
                     **conditions(machine.name, machine.document),

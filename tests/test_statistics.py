@@ -335,3 +335,11 @@ def test_replicates_that_agree_are_decided():
     assert statistics.p_value_at(0.5, none_found, 4) == 0
     assert statistics.p_value_at(0.0, none_found, 4) == 1
     assert np.isnan(statistics.p_value_at(0.5, statistics.Interval(0.0, np.nan, np.nan), 4))
+
+
+def test_where_no_run_got_there_the_ends_of_runs_make_no_interval():
+    ends = [100.0] * 5
+    assert statistics.t_interval(ends).low == 100, "as if they were five measurements"
+    assert np.isnan(statistics.restricted_interval(ends, [False] * 5).low)
+    some = statistics.restricted_interval([40.0, *ends[1:]], [True, *[False] * 4])
+    assert some == statistics.t_interval([40.0, *ends[1:]]) and some.low < 88 < some.high

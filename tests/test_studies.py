@@ -230,6 +230,13 @@ def test_every_variant_is_held_against_the_algorithm_that_it_is_of():
     assert set(pairs["algorithm"]) == {"nc_lql"} and len(pairs) == 2
 
 
+def test_exploring_well_before_diverging_is_worth_no_more_than_not_to_learn():
+    runs_ = {("Pendulum-v1", "nc_lql", seed): [-50.0, 900.0, 900.0] for seed in SEEDS}
+    read = study(runs_, diverged=list(runs_))
+    row = value(ablation.table([read()]), quantity="exploring_return", algorithm="nc_lql")
+    assert row["value"] == -50
+
+
 def test_the_mean_over_a_run_is_drawn_where_runs_are_of_control_and_not_on_bandits():
     """On a bandit, whose best arm pays from the first day, how soon says less than which modes."""
     names = ["nc_lql", "nc_lql_reversed"]
