@@ -55,6 +55,9 @@ class Session:
         """What a run cannot change midway and give the same bytes."""
         self.code = [record.code_state()]
         """Of every process that worked on the run, this one last."""
+        self.machines = [{**record.machine(), "device": record.device_name(self.device)}]
+        """Likewise: a cluster's next job may land on another node."""
+        self.earlier_peak_device_memory_bytes = 0
 
     def run(self, began: float) -> int:
         """Take the record that is there, or make it; returns the exit status.
@@ -160,6 +163,8 @@ class Session:
                 "configuration": self.configuration,
                 "conditions": self.conditions,
                 "code": self.code,
+                "machines": self.machines,
+                "peak_device_memory_bytes": self._peak_device_memory_bytes(),
                 "training": training,
             }
         )
@@ -191,7 +196,16 @@ class Session:
             ) from None
         training.resumptions += 1
         self.code = [*state["code"], *self.code]
+        self.machines = [*state.get("machines", ()), *self.machines]
+        self.earlier_peak_device_memory_bytes = state.get("peak_device_memory_bytes", 0)
         print(f"going on from {training.transitions} transitions", file=sys.stderr)
+
+    def _peak_device_memory_bytes(self) -> int:
+        """The most that any process of the run has allocated on a GPU; 0 without one."""
+        if self.device.type != "cuda":
+            return 0
+        here = torch.cuda.max_memory_allocated(self.device)
+        return max(here, self.earlier_peak_device_memory_bytes)
 
     def _leave_record(self, training: Training, divergence: dict[str, Any] | None) -> None:
         """Write the record, its `run.json` last, and remove what it makes superfluous."""
@@ -219,7 +233,7 @@ class Session:
             **self.code[-1],
             "versions": self.conditions["versions"],
             "machine": record.machine(),
-            "device": record.device_name(self.device),
+            "device": self.machines[-1]["device"],
             "threads": torch.get_num_threads(),
             "wall_seconds": seconds.pop("wall"),
             "cpu_seconds": seconds.pop("cpu"),
@@ -229,12 +243,15 @@ class Session:
             "resumptions": training.resumptions,
         }
         if self.device.type == "cuda":
-            document["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
+            document["peak_device_memory_bytes"] = self._peak_device_memory_bytes()
         if divergence is not None:
             document["divergence"] = {"transitions": training.transitions, **divergence}
         earlier = [code for code in self.code[:-1] if code != self.code[-1]]
         if earlier:
             document["earlier_code"] = earlier
+        others = [machine for machine in self.machines[:-1] if machine != self.machines[-1]]
+        if others:
+            document["earlier_machines"] = others
         return document
 
     def _leave_nothing_but_the_record(self) -> None:

@@ -153,8 +153,9 @@ class Machine:
 
 
 def conditions(name: str, document: Mapping[str, Any]) -> Row:
-    """Machine and versions of a record of a probe or of a run."""
-    return {
+    """Machine and versions of a record of a probe or of a run; `several` for what was not the same
+    on all machines that a run was at."""
+    row = {
         "machine": name,
         "device": document["device"],
         "device_type": document["device"].partition(":")[0],
@@ -167,6 +168,10 @@ def conditions(name: str, document: Mapping[str, Any]) -> Row:
         "commit": document["commit"],
         "dirty": document["dirty"],
     }
+    for earlier in document.get("earlier_machines", ()):
+        differing = (key for key in earlier if key in row and row[key] != earlier[key])
+        row |= dict.fromkeys(differing, "several")
+    return row
 
 
 def estimate(values: pd.Series | list[float], is_log: bool) -> Interval:

@@ -1,5 +1,7 @@
 """The sampler laboratory: its samplers are the methods' own."""
 
+import json
+
 import numpy as np
 import pytest
 import repository
@@ -240,6 +242,7 @@ def test_a_trained_critics_soft_policy_is_drawn_by_quadrature_on_a_bandit(traine
     assert drawn.mean().item() == pytest.approx(expected.item(), abs=error)
     assert abs(height.mean() - expected) > error, "uniform draws would not"
     exact, own = list(frozen.measure())
+    assert own.case["run"].endswith(trained_critic.name) and len(own.case["configuration_hash"]) > 8
     assert exact.case["sampler"] == "exact" and own.case["landscape"].startswith("critic of lql")
     assert len(own.repeats) == 5
     path = quantities.write(
@@ -250,6 +253,20 @@ def test_a_trained_critics_soft_policy_is_drawn_by_quadrature_on_a_bandit(traine
         "face_share", "energy_distance_to_floor", "sliced_wasserstein_to_floor"
     }  # fmt: skip
     assert set(table["steps"]) == {20} and table["is_stationary"].isna().all()
+
+
+def test_a_critic_is_of_the_method_and_not_of_a_variant_that_comes_first_by_name(tmp_path):
+    document = {"configuration": {"env": "E", "algorithm": "nc_lql"}, "status": "complete"}
+    folders = [
+        tmp_path / "runs" / name / "seed0"
+        for name in ("ablation/E/nc_lql_constant", "desk/E/nc_lql", "sweep/E/nc_lql")
+    ]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps(document))
+        for name in ("policy.pt", "evaluations.csv", "metrics.csv"):
+            (folder / name).write_bytes(b"")
+    assert critics.frozen_runs(tmp_path / "runs") == [folders[1]]
 
 
 def test_a_critic_whose_reference_has_not_mixed_is_left_out_by_name(trained_critic, monkeypatch):

@@ -4,10 +4,10 @@
 
 The distances of `analysis.probes.exactness`, on critics that are frozen. Records of runs hold no
 networks, so that this is measured where runs were made: of the first run of each Langevin method
-and environment that has left a `policy.pt`. The soft policy of a critic at one observation is what
-the method's own chain should draw from: exp(w (Q_1 + Q_2)) for NC-LQL, whose twins are summed,
-exp(w (Q_1 + Q_2) / 2) for LQL, on the box. On a bandit, of two actions, the reference is drawn by
-quadrature. Elsewhere it is Metropolis-adjusted Langevin from uniform starts, and a critic on which
+and environment that has left a `policy.pt`; each case of the record names it. The soft policy of a
+critic at one observation is what the method's own chain should draw from: exp(w (Q_1 + Q_2)) for
+NC-LQL, whose twins are summed, exp(w (Q_1 + Q_2) / 2) for LQL, on the box. On a bandit, of two
+actions, the reference is drawn by quadrature. Elsewhere it is Metropolis-adjusted Langevin from uniform starts, and a critic on which
 split R-hat over its chains is above 1.01 is left out, its R-hat named. Chains are the agent's own,
 with its own step sizes, given more steps.
 
@@ -28,6 +28,7 @@ from torch import Tensor
 from algorithms import lql, nc_lql
 from algorithms.agent import Agent
 from algorithms.langevin import mala
+from algorithms.options import configuration_hash
 from algorithms.record import POLICY, read_document, read_policy
 from analysis.artefacts import RESULTS
 from analysis.probes import distances
@@ -62,9 +63,11 @@ SIZES = {"desk": Sizes(), "smoke": Sizes(5, 16, (20,), 20, 400, 50)}
 
 
 def frozen_runs(root: Path = RUNS) -> list[Path]:
-    """Folders of the first run of each environment and method that left a policy, by name."""
+    """Folders of the first run of each environment and method that left a policy: of the method as
+    it is where there is one, and not of a variant; then by name."""
     found: dict[tuple[str, str], Path] = {}
-    for file in sorted(root.glob(f"**/{POLICY}")):
+    files = root.glob(f"**/{POLICY}")
+    for file in sorted(files, key=lambda file: (file.parts[-3] not in METHODS, file)):
         document = read_document(file.parent)
         configuration = document["configuration"] if document else {}
         key = configuration.get("env"), configuration.get("algorithm")
@@ -85,6 +88,8 @@ class Frozen:
         self.sizes, self.agent = sizes, read_policy(folder, torch.device("cpu"))
         configuration = read_document(folder)["configuration"]
         self.env, self.algorithm = configuration["env"], configuration["algorithm"]
+        self.run = "/".join(folder.parts[-4:])
+        self.configuration_hash = configuration_hash(configuration)
         environment = gymnasium.make(self.env)
         observation, _ = environment.reset(seed=SEED)
         environment.close()
@@ -179,7 +184,8 @@ class Frozen:
         study = "floor" if sampler == "exact" else "main"
         place |= {"dimension": self.dimension, "chains": self.sizes.chains, "scale": 1.0}
         place |= {"temperature_factor": 1.0, "boundary": self.agent.configuration.boundary}
-        return {"study": study, "sampler": sampler, **place, "r_hat": self.r_hat, **more}
+        of = {"run": self.run, "configuration_hash": self.configuration_hash}
+        return {"study": study, "sampler": sampler, **place, "r_hat": self.r_hat, **of, **more}
 
     def measure(self) -> Iterator[Measurement]:
         """The method's chain at each budget: as trained, and of NC-LQL also in the other form of
