@@ -40,6 +40,7 @@ COLUMNS = [
     *("quantity", "algorithm", "comparator", "env", "value", "low", "high", "seeds"),
     *("transitions", "updates", "optimiser_steps", "comparator_updates"),
     *("comparator_optimiser_steps", "minimum", "maximum", "description", "note"),
+    "degrees_of_freedom",
 ]
 
 

@@ -49,6 +49,7 @@ from envs.bandit import Landscape, SoftPolicy, landscape_of
 COLUMNS = [
     *("quantity", "algorithm", "comparator", "env", "mode", "value", "low", "high", "seeds"),
     *("transitions", "updates", "minimum", "maximum", "censored", "comparator_censored", "note"),
+    "degrees_of_freedom",
 ]
 INVERSE_TEMPERATURE = 20.0
 """In units of 1 / reward, of the soft policy that all are held against: the best modes then hold

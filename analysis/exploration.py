@@ -21,7 +21,7 @@ from analysis.laboratory import Study, mean_row, pair_rows, ratio_row
 
 COLUMNS = [
     *("quantity", "algorithm", "comparator", "env", "value", "low", "high", "seeds"),
-    *("transitions", "width", "minimum", "maximum", "note"),
+    *("transitions", "width", "minimum", "maximum", "note", "degrees_of_freedom"),
 ]
 WIDTH = 0.5
 """In standard deviations of a random policy's states."""

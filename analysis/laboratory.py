@@ -27,7 +27,7 @@ from analysis.derived import csv_bytes
 from analysis.probes import run_probes
 from analysis.records import RecordError, Records, load_plan, read_scale
 from analysis.scores import final_scores, name_seeds
-from analysis.statistics import Interval
+from analysis.statistics import Ratio
 
 PLANS = f"{RESULTS}/laboratory"
 COUNTS = ("seeds", "transitions", "updates", "optimiser_steps", "censored", "comparator_censored")
@@ -114,21 +114,23 @@ def mean_row(values: Mapping[int, float], planned: Sequence[int], what: str = "r
 
 
 def difference_row(own: Mapping[int, float], other: Mapping[int, float]) -> dict:
-    """value, low, high and seeds (the fewer of the two) of own less other, by Welch."""
+    """value, low, high, degrees_of_freedom and seeds (the fewer of the two) of own less other, by
+    Welch."""
     found = statistics.welch(list(own.values()), list(other.values()))
     return {
         "value": found.difference,
         "low": found.low,
         "high": found.high,
+        "degrees_of_freedom": found.degrees_of_freedom,
         "seeds": min(len(own), len(other)),
     }
 
 
 def ratio_row(own: Mapping[int, float], other: Mapping[int, float]) -> dict:
-    """value, low, high and seeds of the ratio of means, own to other, with Welch's interval on the
-    scale of logarithms; no value where a mean is not above zero."""
+    """value, low, high, degrees_of_freedom and seeds of the ratio of means, own to other, with
+    Welch's interval on the scale of logarithms; no value where a mean is not above zero."""
     arms = [np.array(list(arm.values()), float)[:, None] for arm in (own, other)]
-    ratio = Interval(math.nan, math.nan, math.nan)
+    ratio = Ratio(math.nan, math.nan, math.nan, math.nan)
     if all(len(arm) and arm.mean() > 0 for arm in arms):
         ratio = statistics.restricted_mean_ratio([tuple(arms)])
     return ratio._asdict() | {"seeds": min(map(len, arms))}

@@ -13,7 +13,7 @@ One row each, with an interval over repeats of independent chains:
   where all are, it is empty.
 - `growth_exponent_beyond_100`: the same of dimensions 100 and 200 alone.
 
-`degrees_of_freedom` are those of a growth's interval.
+`degrees_of_freedom` are those of a growth's or a ratio's interval.
 """
 
 import math
@@ -29,7 +29,7 @@ from analysis.artefacts import RESULTS
 from analysis.probes.crossing import evaluations_to
 from analysis.probes.quantities import QuantityRecord
 from analysis.sampler_records import PROVENANCE, derive, mean_interval, provenance
-from analysis.statistics import CONFIDENCE, MINIMUM_SEEDS, Interval, restricted_mean_ratio
+from analysis.statistics import CONFIDENCE, MINIMUM_SEEDS, Interval, Ratio, restricted_mean_ratio
 
 PROBE = "mixing"
 TABLE = RESULTS / "mixing.csv"
@@ -97,7 +97,7 @@ def positive_mean(values: np.ndarray) -> Interval:
     return Interval(found.value, float(low), float(high))
 
 
-def _row(quantity: str, key: tuple, interval: Interval, arm: Arm, **more: Any) -> Row:
+def _row(quantity: str, key: tuple, interval: Interval | Ratio, arm: Arm, **more: Any) -> Row:
     sampler, landscape, distance = key[:3]
     return {
         "quantity": quantity,

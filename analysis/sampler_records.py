@@ -61,7 +61,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 def ratio_to_floor(values: Sequence[float], floor: Sequence[float]) -> Interval:
     """Mean over repeats to the mean of exact draws, with an interval of both."""
     numerator, denominator = (np.asarray(x, float)[:, None] for x in (values, floor))
-    return restricted_mean_ratio([(numerator, denominator)])
+    return Interval(*restricted_mean_ratio([(numerator, denominator)])[:3])
 
 
 def above_floor(others: Sequence[float], floor_others: Sequence[float]) -> Interval:

@@ -30,7 +30,7 @@ from analysis.scores import cell_note
 COLUMNS = [
     *("quantity", "algorithm", "knob", "comparator", "comparator_knob", "env", "value", "low"),
     *("high", "seeds", "transitions", "updates", "factor", "label", "minimum", "maximum"),
-    *("best_factor", "note"),
+    *("best_factor", "note", "degrees_of_freedom"),
 ]
 SHARE = 0.8
 """Of the best score, that still counts as good."""

@@ -53,6 +53,15 @@ class Difference(NamedTuple):
     """The smallest true difference found with probability `POWER`; needs two seeds an arm."""
 
 
+class Ratio(NamedTuple):
+    """A ratio of two means with an interval of its logarithm; NaN as in `Interval`."""
+
+    value: float
+    low: float
+    high: float
+    degrees_of_freedom: float
+
+
 # One run ---------------------------------------------------------------------------------------
 
 
@@ -230,7 +239,7 @@ def non_inferiority(
     return NonInferiority(margin, welch(scores, y, weight=1 - share, offset=share * floor))
 
 
-def restricted_mean_ratio(cells: Sequence[tuple[np.ndarray, np.ndarray]]) -> Interval:
+def restricted_mean_ratio(cells: Sequence[tuple[np.ndarray, np.ndarray]]) -> Ratio:
     """Geometric mean over environments and thresholds of ratios of restricted mean transitions.
 
     `cells` has for each environment two arrays (runs, thresholds) of transitions to threshold, cut
@@ -240,7 +249,7 @@ def restricted_mean_ratio(cells: Sequence[tuple[np.ndarray, np.ndarray]]) -> Int
     """
     cells = [(np.asarray(x, float), np.asarray(y, float)) for x, y in cells]
     if not cells or any(not len(x) or not len(y) for x, y in cells):
-        return Interval(NAN, NAN, NAN)
+        return Ratio(NAN, NAN, NAN, NAN)
     total = sum(x.shape[1] for x, _ in cells)
     log_ratio, terms = 0.0, []
     for x, y in cells:
@@ -253,9 +262,10 @@ def restricted_mean_ratio(cells: Sequence[tuple[np.ndarray, np.ndarray]]) -> Int
     ratio = float(np.exp(log_ratio))
     error, degrees = _satterthwaite(terms)
     if min(degrees_of_arm + 1 for _, degrees_of_arm in terms) < MINIMUM_SEEDS or error == 0:
-        return Interval(ratio, NAN, NAN)
+        return Ratio(ratio, NAN, NAN, NAN)
     half = stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * error
-    return Interval(ratio, float(np.exp(log_ratio - half)), float(np.exp(log_ratio + half)))
+    low, high = np.exp([log_ratio - half, log_ratio + half])
+    return Ratio(ratio, float(low), float(high), degrees)
 
 
 def _satterthwaite(terms: Sequence[tuple[float, int]]) -> tuple[float, float]:

@@ -212,10 +212,10 @@ def test_ratio_covers_what_it_promises(generator):
 
 def test_ratio_without_enough_runs_or_spread_has_no_interval():
     four, five = np.arange(1.0, 5.0)[:, None], np.arange(1.0, 6.0)[:, None]
-    value, low, high = statistics.restricted_mean_ratio([(four, five)])
+    value, low, high, _ = statistics.restricted_mean_ratio([(four, five)])
     assert value == pytest.approx(2.5 / 3) and math.isnan(low) and math.isnan(high)
     censored = np.full((5, 1), 100.0)
-    value, low, high = statistics.restricted_mean_ratio([(censored, censored)])
+    value, low, high, _ = statistics.restricted_mean_ratio([(censored, censored)])
     assert value == 1 and math.isnan(low) and math.isnan(high)
     assert all(map(math.isnan, statistics.restricted_mean_ratio([])))
     assert all(map(math.isnan, statistics.restricted_mean_ratio([(five, np.empty((0, 1)))])))
@@ -343,3 +343,18 @@ def test_where_no_run_got_there_the_ends_of_runs_make_no_interval():
     assert np.isnan(statistics.restricted_interval(ends, [False] * 5).low)
     some = statistics.restricted_interval([40.0, *ends[1:]], [True, *[False] * 4])
     assert some == statistics.t_interval([40.0, *ends[1:]]) and some.low < 88 < some.high
+
+
+def test_a_ratio_is_of_the_degrees_of_its_interval():
+    """Welch's: between those of the arm that varies and those of both, and not one arm's always."""
+    even, odd = (
+        np.array([[1.0], [2.0], [3.0], [4.0], [5.0]]),
+        np.array([[2.0], [4.0], [6.0], [8.0], [9.0]]),
+    )
+    found = statistics.restricted_mean_ratio([(even, odd)])
+    assert 4 < found.degrees_of_freedom < 8
+    half = stats.t.ppf(0.975, found.degrees_of_freedom)
+    error = np.sqrt(sum((t / t.mean()).var(ddof=1) / 5 for t in (even, odd)))
+    assert np.log(found.high / found.value) == pytest.approx(half * error)
+    alone = statistics.restricted_mean_ratio([(even, np.full((5, 1), 2.0))])
+    assert alone.degrees_of_freedom == pytest.approx(4)

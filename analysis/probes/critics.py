@@ -7,9 +7,9 @@ networks, so that this is measured where runs were made: of the first run of eac
 and environment that has left a `policy.pt`; each case of the record names it. The soft policy of a
 critic at one observation is what the method's own chain should draw from: exp(w (Q_1 + Q_2)) for
 NC-LQL, whose twins are summed, exp(w (Q_1 + Q_2) / 2) for LQL, on the box. On a bandit, of two
-actions, the reference is drawn by quadrature. Elsewhere it is Metropolis-adjusted Langevin from uniform starts, and a critic on which
-split R-hat over its chains is above 1.01 is left out, its R-hat named. Chains are the agent's own,
-with its own step sizes, given more steps.
+actions, the reference is drawn by quadrature. Elsewhere it is Metropolis-adjusted Langevin from
+uniform starts, and a critic on which split R-hat over its chains is above 1.01 is left out, its
+R-hat named. Chains are the agent's own, with its own step sizes, given more steps.
 
 Leaves a record in `results/probes/critics` (desk) or `build/probes/critics` (smoke), whose rows
 `analysis.exactness` takes into its table.
