@@ -10,7 +10,6 @@
 #   snakemake all --workflow-profile profiles/slurm   on a cluster (profiles/README.md)
 #
 # (--config and --configfile take every word that follows them, so targets stand before.)
-import json
 import sys
 
 from snakemake.utils import min_version

@@ -59,6 +59,11 @@ class Plan(Studies):
         self._prepared: dict[str, list[str]] = {}
 
     @property
+    def overrides_json(self) -> str:
+        """What `--overrides` of a command takes, for it to read the same protocol."""
+        return json.dumps(self.overrides, sort_keys=True)
+
+    @property
     def scales(self) -> list[str]:
         """Names of all scales and studies."""
         return list(self.protocol.scales)

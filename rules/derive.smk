@@ -15,7 +15,7 @@ rule plan:
         "logs/{folder}/plan.log",
     params:
         scale=lambda wildcards: PLAN.scale_in(wildcards.folder),
-        overrides=json.dumps(PLAN.overrides, sort_keys=True),
+        overrides=PLAN.overrides_json,
     shell:
         "python -m analysis.plan --scale {params.scale}"
         " --overrides {params.overrides:q} >{log} 2>&1"

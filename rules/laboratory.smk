@@ -21,7 +21,7 @@ rule study_at_hand:
     wildcard_constraints:
         study="|".join(PLAN.studied) or "(?!)",
     params:
-        overrides=json.dumps(PLAN.overrides, sort_keys=True),
+        overrides=PLAN.overrides_json,
     shell:
         "python -m analysis.plan --scale {wildcards.study} --output {output}"
         " --overrides {params.overrides:q} >{log} 2>&1"
@@ -71,7 +71,7 @@ rule count_visits:
         disk_mb=REQUESTS.disk,
     params:
         study=lambda wildcards: wildcards.run.partition("/")[0],
-        overrides=json.dumps(PLAN.overrides, sort_keys=True),
+        overrides=PLAN.overrides_json,
     shell:
         "exec python -m analysis.probes.visits --study {params.study} --run {wildcards.run}"
         " --overrides {params.overrides:q} >>{log} 2>&1"
@@ -89,7 +89,7 @@ for study in PLAN.studied:
         params:
             # A command is put together when it runs, and `study` is the loop's last one by then.
             study=lambda wildcards, name=study: name,
-            overrides=json.dumps(PLAN.overrides, sort_keys=True),
+            overrides=PLAN.overrides_json,
         shell:
             "python -m analysis.probes.policies --study {params.study}"
             " --overrides {params.overrides:q} >{log} 2>&1"

@@ -82,7 +82,7 @@ rule animate_rollouts:
         "logs/probes/rollouts.log",
     params:
         scale=PLAN.default,
-        overrides=json.dumps(PLAN.overrides, sort_keys=True),
+        overrides=PLAN.overrides_json,
     shell:
         "python -m analysis.probes.rollouts --scale {params.scale}"
         " --overrides {params.overrides:q} >{log} 2>&1"

@@ -58,7 +58,7 @@ def test_a_metric_is_the_mean_over_the_updates_that_have_it():
 
 
 class Counting(SAC):
-    """Counts for itself, halves its critics now and then, and would not once it was restored."""
+    """Counts for itself, and counts from nothing once it was restored."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)

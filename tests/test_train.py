@@ -17,11 +17,9 @@ import torture
 from filelock import FileLock
 from runs import FILES, arguments, before_step, contents, document, run, terminate
 
-from algorithms import compilation, record, session
+from algorithms import compilation, session
 from algorithms.nc_lql import Configuration
 from algorithms.train import Options, main
-from analysis.cost_rows import conditions
-from analysis.provenance import _of_document
 from analysis.records import read_run
 
 
@@ -84,30 +82,6 @@ def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_bytes(tmp_path, 
     rows = [read_run(tmp_path / name).metrics for name in ("whole", "parts")]
     timed = ["wall_seconds", "transitions_per_second"]
     assert rows[0].drop(columns=timed).equals(rows[1].drop(columns=timed))
-
-
-def test_a_run_that_was_moved_names_every_machine_that_it_was_at(tmp_path, monkeypatch):
-    """Its seconds are of all of them together, and of none of them alone."""
-    here = record.machine()
-    with before_step(60, terminate):
-        run(tmp_path)
-    assert "earlier_machines" not in document_of_a_run_that_stayed(tmp_path / "stayed")
-    monkeypatch.setattr(record, "machine", lambda: here | {"processor": "Another"})
-    run(tmp_path)
-    found = document(tmp_path)
-    assert found["machine"]["processor"] == "Another"
-    assert found["earlier_machines"] == [here | {"device": "cpu"}]
-    row = conditions("", found)
-    assert row["processor"] == "several" and row["cores"] == here["cores"]
-    assert _of_document(found)["machines"] == 2
-
-
-def document_of_a_run_that_stayed(folder):
-    """Stopped and gone on with, on one machine."""
-    with before_step(60, terminate):
-        run(folder)
-    run(folder)
-    return document(folder)
 
 
 def test_a_generator_left_out_of_the_checkpoint_would_show(tmp_path, monkeypatch):
