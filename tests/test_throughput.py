@@ -1,6 +1,7 @@
 """What the throughput benchmark counts, records and derives. Nothing here depends on the clock."""
 
 import getpass
+import json
 import socket
 import subprocess
 import sys
@@ -12,10 +13,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from algorithms.record import machine
 from analysis import throughput
 from analysis.figures import throughput as growth_figure
 from analysis.probes import samples as records
 from analysis.probes import subjects, timing
+from analysis.probes import throughput as probe
 from analysis.probes.products import ACTING, LEARNING, Sizes, flops, langevin_chain, nc_lql
 from analysis.probes.samples import ProbeRecordError, Sample
 
@@ -371,6 +374,17 @@ def test_quick_records_and_none_are_no_results(tmp_path, monkeypatch):
         throughput.records_of(throughput.RECORDS)
     planted(throughput.RECORDS, is_quick=False)
     assert throughput.records_of(throughput.RECORDS)
+
+
+def test_a_record_is_not_written_over_by_one_of_less(tmp_path, capsys):
+    conditions = {"machine": machine(), "device": "cpu"}
+    cases = {"a": {"group": "loop", "algorithm": "sac"}, "b": {"group": "updates"}}
+    (tmp_path / f"{records.machine_name(conditions)}.json").write_text(json.dumps({"cases": cases}))
+    for less, told in ((["--algorithms", "ppo"], "algorithms sac"), (["--parts", "loop"], "parts")):
+        assert probe.main([*less, "--output", str(tmp_path)]) == 2
+        assert f"is of the {told}" in capsys.readouterr().err
+    measured = {"parts": probe.PARTS, "algorithms": ["ppo", "sac"]}
+    assert records.would_drop(tmp_path, conditions, probe.contents, measured) is None
 
 
 @pytest.mark.long

@@ -31,8 +31,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -116,19 +117,25 @@ class Probe:
 def would_drop(
     folder: Path, conditions: Mapping[str, Any], options: argparse.Namespace
 ) -> str | None:
-    """`<record> is of <algorithms or sizes>` for what a record of this machine in `folder` has and
-    `options` leave out; None for nothing."""
-    for name in (name for name, parts in RECORDS.items() if set(parts) & set(options.parts)):
-        path = folder / name / f"{records.machine_name(conditions)}.json"
-        try:
-            document = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            continue
-        for key in ("algorithms", "sizes"):
-            lost = [value for value in document.get(key, ()) if value not in getattr(options, key)]
-            if lost:
-                return f"{path} is of the {key} {', '.join(lost)}"
+    """`records.would_drop` of the records that `options` measure."""
+    measured = {key: getattr(options, key) for key in ("parts", "algorithms", "sizes")}
+    for name, parts in RECORDS.items():
+        if set(parts) & set(options.parts):
+            contents = partial(_contents, parts)
+            told = records.would_drop(folder / name, conditions, contents, measured)
+            if told:
+                return told
     return None
+
+
+def _contents(parts: Sequence[str], document: Mapping[str, Any]) -> dict[str, Collection[str]]:
+    """By option; of the `parts` of one record, since the document is of both."""
+    found = {process["part"] for process in document["processes"]}
+    return {
+        "parts": [part for part in parts if part in found],
+        "algorithms": document["algorithms"],
+        "sizes": document.get("sizes", ()),
+    }
 
 
 def memory_labels(options: argparse.Namespace) -> list[str]:
@@ -224,11 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.quick:
         dropped = would_drop(folder, conditions, options)
         if dropped:
-            print(
-                f"{dropped}, which are not measured now and would be lost; measure them too, or "
-                "elsewhere, with --output DIR",
-                file=sys.stderr,
-            )
+            print(dropped, file=sys.stderr)
             return 2
     probe = Probe(options, str(device))
     try:

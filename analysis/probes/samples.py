@@ -17,7 +17,7 @@ import io
 import json
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,6 +128,29 @@ def write(
         with written_whole(file) as beside:
             beside.write_bytes(whole)
     return path
+
+
+def would_drop(
+    folder: Path,
+    conditions: Mapping[str, Any],
+    contents: Callable[[Mapping[str, Any]], Mapping[str, Collection[str]]],
+    measured: Mapping[str, Collection[str]],
+) -> str | None:
+    """What a record of this machine in `folder` has and a measurement of `measured` would not,
+    in a sentence; None for nothing. `contents` of its document has the keys of `measured`."""
+    path = folder / f"{machine_name(conditions)}.json"
+    try:
+        had = contents(json.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+    for key, values in had.items():
+        lost = [value for value in values if value not in measured[key]]
+        if lost:
+            return (
+                f"{path} is of the {key} {', '.join(lost)}, which are not measured now and would "
+                "be lost; measure them too, or elsewhere, with --output DIR"
+            )
+    return None
 
 
 def _cell(value: Any) -> str:

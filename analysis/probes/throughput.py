@@ -22,7 +22,7 @@ figure. --quick takes few samples, to see that it works, and leaves them in buil
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,6 +161,15 @@ class Probe:
 PARTS = ("updates", "compilation", "loop", "training", "growth")
 
 
+def contents(document: Mapping[str, Any]) -> dict[str, Collection[str]]:
+    """What a record is of, by the option that says it."""
+    cases = document["cases"].values()
+    return {
+        "parts": sorted({case["group"] for case in cases}),
+        "algorithms": sorted({case["algorithm"] for case in cases if "algorithm" in case}),
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = parser_of("throughput", __doc__, PARTS, FOLDER, quick="few samples, in build/")
@@ -171,6 +180,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     # Before anything is measured: somebody may commit meanwhile.
     conditions = records.conditions(shown("throughput", arguments), device)
+    folder = options.output or (QUICK_FOLDER if options.quick else FOLDER)
+    if not options.quick:
+        measured = {"parts": options.parts, "algorithms": options.algorithms}
+        dropped = records.would_drop(folder, conditions, contents, measured)
+        if dropped:
+            print(dropped, file=sys.stderr)
+            return 2
     probe, seconds = Probe(options.algorithms, device, options.quick), {}
     for part in options.parts:
         began = time.perf_counter()
@@ -187,7 +203,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "cases": probe.measured.cases,
     }
     try:
-        folder = options.output or (QUICK_FOLDER if options.quick else FOLDER)
         print(records.write(folder, document, probe.measured.samples))
     except NotWritten as error:
         print(error, file=sys.stderr)
