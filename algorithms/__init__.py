@@ -16,8 +16,12 @@ def algorithm(name: str):
 
     Raises KeyError for a name that is not registered, ImportError for a line that leads nowhere.
     """
-    module, attribute = ALGORITHMS[name].split(".")
-    file = import_module(f"algorithms.{module}")
+    module, _, attribute = ALGORITHMS[name].partition(".")
+    line = f'"{name}": "{ALGORITHMS[name]}" in algorithms/__init__.py'
+    try:
+        file = import_module(f"algorithms.{module}")
+    except ImportError as error:
+        raise ImportError(f"{line}: {module}.py cannot be imported: {error}") from error
     if not hasattr(file, attribute):
-        raise ImportError(f"algorithms/__init__.py: {name}: no '{attribute}' in {module}.py")
+        raise ImportError(f"{line}: no '{attribute}' in {module}.py")
     return getattr(file, attribute)

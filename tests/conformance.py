@@ -9,14 +9,13 @@ import dataclasses
 import tempfile
 import typing
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 from learners import CPU, random_transition
 from torch import Tensor
 
-from algorithms import ALGORITHMS
+from algorithms import algorithm
 from algorithms.agent import Agent, Metrics, Run, Spaces, Transition
 from algorithms.checkpoint import Checkpoints
 from algorithms.randomness import agent_generators
@@ -118,16 +117,11 @@ class Subject(NamedTuple):
 def subject(name: str) -> Subject:
     """The algorithm registered under `name`. Raises NotConforming if the registry's line leads
     nowhere."""
-    line = f'"{name}": "{ALGORITHMS[name]}" in algorithms/__init__.py'
-    module, _, attribute = ALGORITHMS[name].partition(".")
-    file = f"algorithms/{module}.py"
     try:
-        found = getattr(import_module(f"algorithms.{module}"), attribute, None)
+        found = algorithm(name)
     except ImportError as error:
-        raise NotConforming(f"{line}: {file} cannot be imported: {error}") from error
-    if found is None:
-        raise NotConforming(f"{line}: there is no {attribute!r} in {file}")
-    return Subject(name, file, found)
+        raise NotConforming(str(error)) from error
+    return Subject(name, f"{found.__module__.replace('.', '/')}.py", found)
 
 
 def noise(seed: int = 0) -> torch.Generator:
