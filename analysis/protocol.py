@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class Scale:
     unvalidated: dict[str, str]
     tuning: bool
     left_out: tuple[str, ...]
-    """Optional variants of algorithms that are not registered."""
+    """What would have rows, were its algorithm registered."""
     like: str = ""
     """The scale whose sizes a study takes; empty for a scale."""
     laboratory: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class Protocol:
     def scale(self, name: str) -> Scale:
         """Raises ProtocolError for a name that the protocol does not know."""
         if name not in self.scales:
-            raise ProtocolError(f"unknown scale '{name}'{_nearest(name, self.scales)}")
+            raise ProtocolError(f"unknown scale '{name}'{nearest(name, self.scales)}")
         return self.scales[name]
 
 
@@ -187,10 +187,13 @@ def _check_schema(document: Any) -> None:
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         unknown = next(key for key in error.instance if key not in known)
-        raise ProtocolError(f"{prefix}unknown key '{unknown}'{_nearest(unknown, known)}")
+        raise ProtocolError(f"{prefix}unknown key '{unknown}'{nearest(unknown, known)}")
     if error.validator == "required":
         absent = next(key for key in error.validator_value if key not in error.instance)
         raise ProtocolError(f"{prefix}lacks '{absent}'")
+    if error.validator == "pattern" and "refusal" in error.schema:
+        told = f"{error.instance!r:.90} {error.schema['refusal']}"
+        raise ProtocolError(f"{prefix}{' '.join(told.split())}")
     raise ProtocolError(f"{prefix}{' '.join(error.message.split())[:300]}")
 
 
@@ -204,7 +207,7 @@ def _fill_in(document: dict[str, Any]) -> Protocol:
         if part["like"] not in scales:
             raise ProtocolError(
                 f"studies.{name}.like: unknown scale '{part['like']}'"
-                f"{_nearest(part['like'], scales)}"
+                f"{nearest(part['like'], scales)}"
             )
     named = {f"scales.{name}": part for name, part in scales.items()} | {
         f"studies.{name}": _inherit(part, scales[part["like"]]) for name, part in studies.items()
@@ -212,14 +215,14 @@ def _fill_in(document: dict[str, Any]) -> Protocol:
     for name, variant in document.get("variants", {}).items():
         if name in ALGORITHMS:
             raise ProtocolError(f"variants.{name}: is the name of an algorithm")
-        if not variant.get("optional", False):
+        if variant["algorithm"] not in document.get("optional", []):
             _check_algorithm(f"variants.{name}.algorithm", variant["algorithm"])
     filled = {
         where.partition(".")[2]: _scale(where, part, document) for where, part in named.items()
     }
     if document["default"] not in scales:
         unknown = document["default"]
-        raise ProtocolError(f"default: unknown scale '{unknown}'{_nearest(unknown, scales)}")
+        raise ProtocolError(f"default: unknown scale '{unknown}'{nearest(unknown, scales)}")
     _check_tuning_seeds(filled.values())
     longest = document.get("longest_job_minutes", DAY_MINUTES)
     return Protocol(document["default"], document.get("missing", "refuse"), filled, longest)
@@ -248,7 +251,11 @@ def _scale(where: str, part: dict[str, Any], document: dict[str, Any]) -> Scale:
             raise ProtocolError(
                 f"{where}.{name}: {sizes[name]} is too large for {sizes['transitions']} transitions"
             )
-    entries, left_out = _entries(where, part, document.get("variants", {}))
+    optional = document.get("optional", [])
+    entries, left_out = _entries(where, part, document.get("variants", {}), optional)
+    for name in part.get("settings_of", {}):
+        if name not in optional:
+            _check_algorithm(f"{where}.settings_of", name)
     return Scale(
         name=where.partition(".")[2],
         environments=environments,
@@ -268,9 +275,9 @@ def _scale(where: str, part: dict[str, Any], document: dict[str, Any]) -> Scale:
 
 
 def _entries(
-    where: str, part: dict[str, Any], variants: dict[str, dict]
+    where: str, part: dict[str, Any], variants: dict[str, dict], optional: Sequence[str]
 ) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
-    """(what has rows, in order; labels of optional variants left out)."""
+    """(what has rows, in order; labels of what is left out)."""
     names = part["algorithms"]
     candidates = [
         (name, {"algorithm": name}, f"{where}.algorithms")
@@ -279,16 +286,16 @@ def _entries(
     for name in part.get("variants", []):
         if name not in variants:
             raise ProtocolError(
-                f"{where}.variants: unknown variant '{name}'{_nearest(name, variants)}"
+                f"{where}.variants: unknown variant '{name}'{nearest(name, variants)}"
             )
         candidates.append((name, variants[name], f"variants.{name}"))
-    for grid in part.get("grids", []):
+    for name, grid in part.get("grids", {}).items():
         for label, cell in _cells(grid):
-            candidates.append((label, {**grid, **cell}, f"{where}.grids"))
+            candidates.append((label, {**grid, **cell}, f"{where}.grids.{name}"))
     entries, left_out = [], []
     for label, definition, place in candidates:
         algorithm = definition["algorithm"]
-        if algorithm not in ALGORITHMS and definition.get("optional", False):
+        if algorithm not in ALGORITHMS and algorithm in optional:
             left_out.append(label)
             continue
         _check_algorithm(place, algorithm)
@@ -331,12 +338,12 @@ def _cells(grid: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _check_algorithm(where: str, name: str) -> None:
     if name not in ALGORITHMS:
-        raise ProtocolError(f"{where}: unknown algorithm '{name}'{_nearest(name, ALGORITHMS)}")
+        raise ProtocolError(f"{where}: unknown algorithm '{name}'{nearest(name, ALGORITHMS)}")
 
 
 def _check_known(where: str, env: str) -> None:
     if env not in gymnasium.registry:
-        near = _nearest(env, gymnasium.registry)
+        near = nearest(env, gymnasium.registry)
         raise ProtocolError(f"{where}: unknown environment '{env}'{near}")
 
 
@@ -366,6 +373,6 @@ def _check_tuning_seeds(scales: Iterable[Scale]) -> None:
                 )
 
 
-def _nearest(name: Any, known: Iterable[str]) -> str:
+def nearest(name: Any, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return f"; the nearest known is '{near[0]}'" if near else ""

@@ -16,7 +16,7 @@ from typing import Any
 
 from algorithms.options import configuration_hash
 from analysis.artefacts import RESULTS
-from analysis.protocol import Entry, Scale
+from analysis.protocol import Entry, Scale, nearest
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = f"{RESULTS}/runs"
@@ -118,12 +118,28 @@ def _resolve(part: Scale) -> dict[str, Any]:
                 raise PlanError(f"{part.name}: {label} on {env}: {error}") from None
             flags = command_flags(configuration)
             of_seeds[label][env] = {"configuration": configuration, "flags": flags}
+    _check_settings(part, {field.name for each in known.values() for field in each})
     return {
         "of_seeds": of_seeds,
         "hyperparameters": hyperparameters,
         "defaults": defaults,
         "spaces": {env: sizes(env) for env in part.environments},
     }
+
+
+def _check_settings(part: Scale, known: set[str]) -> None:
+    """Raises PlanError for a setting of the scale that no registered algorithm has: methods without
+    a field pass it over, so that a slip of the pen would change nothing and say nothing."""
+    from algorithms import ALGORITHMS, algorithm
+    from algorithms.configuration import fields
+
+    if set(part.settings) <= known:
+        return
+    every = [field.name for name in ALGORITHMS for field in fields(algorithm(name).Configuration)]
+    for name in part.settings:
+        if name not in every:
+            near = nearest(name, every)
+            raise PlanError(f"{part.name}: settings: no algorithm has '{name}'{near}")
 
 
 def _settings(part: Scale, entry: Entry, known: Sequence[Any]) -> dict[str, Any]:

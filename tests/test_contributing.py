@@ -314,6 +314,8 @@ def test_the_document_leads_to_a_row_in_table_1(tmp_path):
     own = [run["configuration"]["settings"] for run in runs if "_noise_" in run["algorithm"]]
     turned = [settings["exploration_deviation"] for settings in own]
     assert turned == [0.2 * factor for factor in (0.0625, 0.25, 4, 16) for _ in range(5)]
+    others = {"lql_step_size_x4", "nc_lql_temperature_x16", "sac_entropy_coefficient_x1"}
+    assert others <= {run["algorithm"] for run in runs}, "everyone else's knobs are turned as ever"
 
 
 @pytest.mark.long

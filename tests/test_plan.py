@@ -77,6 +77,8 @@ def _with(path: str, value) -> dict:
         ("variants.x.algorithm", "pppo", "variants.x.algorithm: .* 'pppo'; .* is 'ppo'"),
         ("scales.desk.environments", ["Hoper-v4"], "environment 'Hoper-v4'; .* is 'Hopper-v4'"),
         ("scales.desk.thresholds.Hoper-v4", [1], "environment 'Hoper-v4'; .* is 'Hopper-v4'"),
+        ("scales.desk.environments", ["dm_control/cheetah-run-v0"], "0: 'dm_.* stands in a path"),
+        ("scales.desk.settings_of", {"scc": {}}, "settings_of: unknown algorithm 'scc'; .*'sac'"),
         ("scales.desk.variants", ["no_cloning"], "unknown variant 'no_cloning'"),
         ("scales.desk.environments", ["Ant-v4", "Hopper-v5"], "'Hopper-v5' beside another version"),
         ("scales.desk.seeds", [-1], "scales.desk.seeds.0: -1 is less than"),
@@ -197,16 +199,20 @@ def test_a_grid_is_a_variant_for_each_combination():
     assert {(s["step_size"], s["inverse_temperature"]) for s in settings} == wanted
 
 
-def test_an_algorithm_that_is_gone_takes_only_its_variants_with_it(monkeypatch):
-    without = {name: place for name, place in ALGORITHMS.items() if name != "sac"}
+@pytest.mark.parametrize("gone", ALGORITHMS)
+def test_an_algorithm_that_is_gone_takes_only_what_names_it_with_it(monkeypatch, gone):
+    whole = read_protocol()
+    without = {name: place for name, place in ALGORITHMS.items() if name != gone}
     monkeypatch.setattr(analysis.protocol, "ALGORITHMS", without)
-    protocol = read_protocol()
-    for scale in protocol.scales.values():
-        assert all(entry.algorithm != "sac" for entry in scale.entries)
-    assert protocol.scale("paper").left_out == ("sac_every_transition",)
-    demanding = {"variants": {"sac_every_transition": {"optional": False}}}
-    with pytest.raises(ProtocolError, match="unknown algorithm 'sac'"):
-        read_protocol(overrides=demanding)
+    found = read_protocol()
+    for name, scale in whole.scales.items():
+        kept = [entry for entry in scale.entries if entry.algorithm != gone]
+        assert found.scale(name).entries == tuple(kept)
+    paper = [e.label for e in whole.scale("paper").entries if e.algorithm == gone and e.is_variant]
+    assert list(found.scale("paper").left_out) == paper
+    needed = {"optional": [name for name in ALGORITHMS if name != gone]}
+    with pytest.raises(ProtocolError, match=f"unknown algorithm '{gone}'"):
+        read_protocol(overrides=needed)
 
 
 def test_a_study_takes_what_it_does_not_say_from_its_scale():
@@ -240,6 +246,8 @@ def test_runs_have_paths_of_their_own():
         ("environments", ["CartPole-v1"], "lql on CartPole-v1: .*actions"),
         ("settings", {"hidden_width": 0}, "hidden_width is 0"),
         ("settings", {"hidden_width": 1.5}, "hidden_width is 1.5, not an integer"),
+        ("settings", {"hiden_width": 64}, "no algorithm has 'hiden_width'.*'hidden_width'"),
+        ("settings_of", {"sac": {"chain_steps": 5}}, "sac on Hopper-v4: .*'chain_steps'"),
     ],
 )
 def test_what_an_algorithm_cannot_run_is_refused(monkeypatch, tmp_path, path, value, told):

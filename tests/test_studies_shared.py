@@ -168,7 +168,7 @@ def _resolved(overrides):
 
 def test_a_factor_is_of_the_value_that_the_knob_would_have_otherwise():
     grid = {"algorithm": "lql", "knob": "step", "factors": {"step_size": [0.25, 4]}}
-    part = {"like": "smoke", "environments": ["Point-v0"], "seeds": [0], "grids": [grid]}
+    part = {"like": "smoke", "environments": ["Point-v0"], "seeds": [0], "grids": {"one": grid}}
     found = _resolved({"studies": {"study": part}})
     assert list(found) == ["lql_step_x0.25", "lql_step_x4"]
     default = algorithm("lql").Configuration().step_size
@@ -176,10 +176,10 @@ def test_a_factor_is_of_the_value_that_the_knob_would_have_otherwise():
     part["settings_of"] = {"lql": {"step_size": 0.1}, "sac": {"learning_rate": 1.0}}
     found = _resolved({"studies": {"study": part}})
     assert [s["step_size"] for s in found.values()] == [0.025, 0.4]  # of the study's
-    part["grids"] = [grid | {"settings": {"step_size": [1.0]}}]
+    part["grids"] = {"one": grid | {"settings": {"step_size": [1.0]}}}
     found = _resolved({"studies": {"study": part}})
     assert [s["step_size"] for s in found.values()] == [0.25, 4.0]  # of the grid's own
-    part["grids"] = [grid | {"factors": {"boundary": [2]}}]
+    part["grids"] = {"one": grid | {"factors": {"boundary": [2]}}}
     with pytest.raises(PlanError, match="a factor on boundary, which is no number"):
         _resolved({"studies": {"study": part}})
 
