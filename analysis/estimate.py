@@ -10,18 +10,21 @@ SEPARATE = ("env", "seed", "transitions", "warm_up", "evaluate_every", "evaluati
 
 
 def describe_cost(
-    configurations: list[Mapping[str, Any]], documents: Iterable[Mapping[str, Any]]
+    configurations: list[Mapping[str, Any]],
+    documents: Iterable[Mapping[str, Any]],
+    defaults: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """About how many hours the runs of these configurations take on one core each, in words.
 
-    `documents` are the run.json of all records at hand, any scale's. A run is taken to need, for
+    `documents` are the run.json of all records at hand, any scale's; `defaults` are of settings, by
+    algorithm, for a record that is older than a setting. A run is taken to need, for
     each transition, the median of what the records of its like needed: those equal in all but
     SEPARATE, and of the same environment where there are any. Of the rest nothing is said.
     """
     known, unknown = 0.0, 0
-    rates = _seconds_per_transition(documents)
+    rates = _seconds_per_transition(documents, defaults)
     for configuration in configurations:
-        like, env = _like(configuration), configuration.get("env")
+        like, env = _like(configuration, defaults), configuration.get("env")
         found = rates.get((like, env)) or rates.get((like, None))
         if found:
             known += statistics.median(found) * configuration["transitions"]
@@ -37,7 +40,7 @@ def describe_cost(
 
 
 def _seconds_per_transition(
-    documents: Iterable[Mapping[str, Any]],
+    documents: Iterable[Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Any]]
 ) -> dict[tuple[str, str | None], list[float]]:
     rates = defaultdict(list)
     for document in documents:
@@ -45,11 +48,13 @@ def _seconds_per_transition(
         if document["status"] != "complete":
             continue
         rate = document["wall_seconds"] / configuration["transitions"]
-        like = _like(configuration)
+        like = _like(configuration, defaults)
         rates[like, configuration.get("env")].append(rate)
         rates[like, None].append(rate)
     return rates
 
 
-def _like(configuration: Mapping[str, Any]) -> str:
-    return repr(sorted((k, repr(v)) for k, v in configuration.items() if k not in SEPARATE))
+def _like(configuration: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]) -> str:
+    own = defaults.get(configuration["algorithm"], {}) | configuration.get("settings", {})
+    whole = {k: v for k, v in configuration.items() if k not in (*SEPARATE, "settings")}
+    return repr(sorted((k, repr(v)) for k, v in (whole | own).items()))

@@ -247,7 +247,11 @@ class Plan(Studies):
             return f"{line}, none is to be trained"
         if self.missing == "gap":
             return f"{line}, {len(absent)} are shown as gaps, none is trained"
-        cost = describe_cost([self.configuration(run) for run in absent], self._all_records(good))
+        cost = describe_cost(
+            [self.configuration(run) for run in absent],
+            self._all_records(good),
+            self.resolve(scale)["defaults"],
+        )
         return f"{line}, {len(absent)} are to be trained: {cost}"
 
     def _all_records(self, good: Mapping[str, records.RunRecord]) -> Iterable[dict[str, Any]]:

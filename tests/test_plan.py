@@ -317,18 +317,25 @@ def _configuration(**changes) -> dict:
 
 
 def test_cost_is_told_from_runs_alike():
+    defaults = {"ppo": {"width": 64}}
+
+    def told(configurations, documents):
+        return describe_cost(configurations, documents, defaults)
+
     def document(seconds, **changes):
         configuration = _configuration(**changes)
         return {"status": "complete", "configuration": configuration, "wall_seconds": seconds}
 
     recorded = [document(3600.0), document(7200.0, env="Ant-v4")]
     longer = _configuration(seed=1, transitions=1_000_000)
-    assert describe_cost([longer], recorded).startswith("about 10.0 hours of one core")
+    assert told([longer], recorded).startswith("about 10.0 hours of one core")
     # Of an environment without a record: the median over the others.
-    assert describe_cost([longer | {"env": "Walker2d-v4"}], recorded).startswith("about 15.0 hours")
-    assert describe_cost([_configuration(seed=1)], [document(60.0)]).startswith("about 1 minutes")
+    assert told([longer | {"env": "Walker2d-v4"}], recorded).startswith("about 15.0 hours")
+    assert told([_configuration(seed=1)], [document(60.0)]).startswith("about 1 minutes")
     other = _configuration(algorithm="sac")
-    assert describe_cost([other], recorded).endswith("is not known")
-    assert describe_cost([longer, other], recorded).endswith(
-        "without 1 like nothing that is recorded"
-    )
+    assert told([other], recorded).endswith("is not known")
+    assert told([longer, other], recorded).endswith("without 1 like nothing that is recorded")
+    # A record that is older than a setting was made with what is its default.
+    newer = [longer | {"settings": {"width": width}} for width in (64, 128)]
+    assert told(newer[:1], recorded).startswith("about 10.0 hours")
+    assert told(newer[1:], recorded).endswith("is not known")
