@@ -37,6 +37,8 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
+        self._damaged: set[int] = set()
+        """Generations that could not be loaded."""
 
     def generations(self) -> list[int]:
         """Numbers of the checkpoints that are there, oldest first."""
@@ -44,7 +46,7 @@ class Checkpoints:
         return sorted(int(name) for name in names if name.isdecimal())
 
     def save(self, state: Any) -> Path:
-        """Write a new generation and remove all but the newest two.
+        """Write a new generation and remove all but the newest two, damaged ones not counted.
 
         `state` is nested dictionaries, lists and tuples of tensors, NumPy arrays and plain values.
         Raises NotWritten (a full disk, a folder that cannot be written to).
@@ -62,7 +64,8 @@ class Checkpoints:
             # Into place first: a checkpoint that is there has its digest.
             with written_whole(digest) as new_digest:
                 new_digest.write_text(f"{_sha256(new_file)}  {file.name}\n")
-        self._remove_all_but(self.generations()[-GENERATIONS:])
+        whole = [number for number in self.generations() if number not in self._damaged]
+        self._remove_all_but(whole[-GENERATIONS:])
         return file
 
     def load(self, device: torch.device) -> tuple[Any, list[str]]:
@@ -76,6 +79,7 @@ class Checkpoints:
                 return read(self._files(number)[0], device), complaints
             except CheckpointDamaged as error:
                 complaints.append(str(error))
+                self._damaged.add(number)
         return None, complaints
 
     def remove(self) -> None:

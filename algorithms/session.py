@@ -65,6 +65,9 @@ class Session:
         Raises Refused where another run, or another process, has the folder.
         """
         if self.is_recorded():
+            if self.checkpoints.folder.exists():  # killed between the record and the clean-up
+                with contextlib.suppress(Refused), self._locked():
+                    self._leave_nothing_but_the_record()
             return 0
         with self._locked():
             if self.is_recorded():  # by the process that was waited for
@@ -74,6 +77,8 @@ class Session:
                 training = Training(self.configuration, self.device, self.compiled, began)
             except ValueError as error:
                 raise Refused(error) from None
+            # `auto` may be something else on a cluster's next node.
+            self.conditions |= training.agent.resolved()
             try:
                 return self._train(training)
             except NotWritten as error:

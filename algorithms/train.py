@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         from algorithms.session import Session
 
         # A record holds no folders of the machine it was made on.
-        shown = ["DIR" if os.path.isabs(argument) else argument for argument in arguments]
+        shown = [re.sub(r"^(--[^=]*=)?/.*", r"\1DIR", argument) for argument in arguments]
         return Session(configuration, options, [*PROGRAM.split(), *shown]).run(began)
     except Refused as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)

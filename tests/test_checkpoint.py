@@ -133,6 +133,7 @@ def test_a_damaged_newest_one_falls_back_to_the_one_before_and_says_so(tmp_path,
     assert state["step"] == 1
     assert len(complaints) == 1 and f"{newest} is damaged: " in complaints[0]
     assert checkpoints.save({"step": 3}) == tmp_path / "000003.safetensors"
+    assert checkpoints.generations() == [1, 3], "two that can be gone on from"
 
 
 def test_where_all_are_damaged_there_is_none(tmp_path):

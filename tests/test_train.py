@@ -157,17 +157,6 @@ def test_what_is_there_of_another_run_is_refused(tmp_path, capsys, what, changes
     assert contents(tmp_path) == before
 
 
-def test_a_checkpoint_of_other_versions_or_threads_is_refused(tmp_path, capsys, monkeypatch):
-    """Either changes the order of sums, and with it the bytes of a record."""
-    with before_step(50, terminate):
-        run(tmp_path)
-    assert run(tmp_path, threads=2) == 2
-    assert "was made with threads 1, here it is 2" in capsys.readouterr().err
-    monkeypatch.setattr(session.record, "versions", lambda: {"torch": "1.0"})
-    assert run(tmp_path) == 2
-    assert "was made with versions" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("damage", ["newest", "both"])
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(tmp_path, capsys, damage):
     run(tmp_path / "whole")
@@ -290,15 +279,19 @@ def test_nonsense_is_refused_in_one_line_and_nothing_is_written(
     assert streams.out == "" and os.listdir(tmp_path) == []
 
 
-def test_settings_that_an_algorithm_refuses_leave_nothing(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("algorithm", "settings", "told"),
+    [
+        ("nc_lql", {"smallest_noise": 0.5}, "smallest_noise 0.5 is above largest_noise 0.1"),
+        ("sac", {"replay_capacity": 1}, "replay_capacity 1 is less than a step of 2 environments"),
+    ],
+)
+def test_settings_that_an_algorithm_refuses_leave_nothing(
+    tmp_path, capsys, algorithm, settings, told
+):
     """What only the algorithm itself can tell, when it is built: after the folder was taken."""
-
-    def refuse(*arguments, **keywords):
-        raise ValueError("smallest_noise is above largest_noise")
-
-    monkeypatch.setattr(session, "Training", refuse)
-    assert run(tmp_path / "in" / "here") == 2
-    assert "smallest_noise is above largest_noise" in capsys.readouterr().err
+    assert run(tmp_path / "in" / "here", algorithm=algorithm, **settings) == 2
+    assert told in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
 
 
