@@ -18,6 +18,8 @@ from algorithms.langevin import langevin
 from algorithms.networks import Critics
 from algorithms.off_policy import OffPolicyAgent
 
+Boundary = Literal["clip", "reflect"]
+"""What keeps a chain in the box; an agent's actions have to lie there."""
 Start = Literal["uniform", "previous"]
 """Where chains begin in training: afresh, uniformly in the box, or at the action before."""
 

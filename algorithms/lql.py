@@ -29,8 +29,8 @@ from torch import Tensor
 
 from algorithms.agent import Metrics
 from algorithms.finite import parameter_norm
-from algorithms.langevin import Boundary, Dynamics
-from algorithms.langevin_agent import LangevinAgent, Start
+from algorithms.langevin import Dynamics
+from algorithms.langevin_agent import Boundary, LangevinAgent, Start
 from algorithms.networks import Conditioning, polyak_update
 from algorithms.replay import Batch
 

@@ -37,13 +37,12 @@ from torch import Tensor
 from algorithms.agent import Metrics
 from algorithms.finite import parameter_norm
 from algorithms.langevin import (
-    Boundary,
     Dynamics,
     annealed_langevin,
     annealed_step_sizes,
     geometric_noise_levels,
 )
-from algorithms.langevin_agent import LangevinAgent, Start
+from algorithms.langevin_agent import Boundary, LangevinAgent, Start
 from algorithms.networks import polyak_update
 from algorithms.replay import Batch
 
@@ -139,6 +138,10 @@ class NCLQL(LangevinAgent):
         if own.constant_level >= own.noise_levels:
             raise ValueError(
                 f"constant_level {own.constant_level} is none of {own.noise_levels} noise levels"
+            )
+        if own.smallest_noise > own.largest_noise:
+            raise ValueError(
+                f"smallest_noise {own.smallest_noise} is above largest_noise {own.largest_noise}"
             )
         noise_levels = geometric_noise_levels(
             own.largest_noise, own.smallest_noise, own.noise_levels

@@ -23,6 +23,11 @@ class OffPolicyAgent(Agent):
                 raise TypeError(
                     f"{type(self).__name__} learns from replay: its Configuration needs {name}"
                 )
+        if configuration.replay_capacity < run.environments:
+            raise ValueError(
+                f"replay_capacity {configuration.replay_capacity} is less than a step of "
+                f"{run.environments} environments"
+            )
         self.replay = Replay(
             min(configuration.replay_capacity, run.transitions + run.environments),
             spaces.observation_size,

@@ -49,8 +49,8 @@ class Configuration:
     minibatches: int = 32
     """Nearly equal parts that a rollout is cut into. Source: CleanRL's ppo_continuous_action."""
     smallest_minibatch: int = 50
-    """Transitions below which a rollout is cut into fewer parts. Source: ours: shorter rollouts
-    keep about the 64 transitions of a full one's minibatches."""
+    """Transitions below which a rollout is cut into fewer parts, in [2, inf): one has no deviation.
+    Source: ours: shorter rollouts keep about the 64 transitions of a full one's minibatches."""
     epochs: int = 10
     """Passes over a rollout. Source: Schulman et al. (2017), table 3."""
     discount: float = 0.99

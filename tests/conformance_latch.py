@@ -4,7 +4,7 @@ Each takes a `conformance.Subject` and raises NotConforming with what is missing
 """
 
 import torch
-from conformance import ENVIRONMENTS, TRANSITIONS, Subject, noise
+from conformance import ENVIRONMENTS, SPACES, TRANSITIONS, Subject, noise
 
 from algorithms.agent import Agent
 
@@ -18,6 +18,11 @@ def every_choice_runs(subject: Subject) -> None:
         _require_clean(subject, agent)
         for name, value in metrics.items():
             subject.require(bool(value.isfinite()), f"with {choice}, metric {name!r} is {value}")
+        observation = torch.randn(7, SPACES.observation_size, generator=source)
+        subject.require(
+            bool((agent.act(observation, explore=False).abs() <= 1).all()),
+            f"with {choice}, an action outside of [-1, 1]",
+        )
 
 
 def a_reward_that_is_not_finite_is_latched(subject: Subject) -> None:

@@ -1,8 +1,10 @@
 """The checks of `conformance_*.py` themselves: what they let pass, and what they tell of it."""
 
 import copy
+from dataclasses import dataclass
 
 import conformance_contract
+import conformance_latch
 import conformance_state
 import pytest
 import torch
@@ -74,9 +76,25 @@ class Irregular(SAC):
         return metrics
 
 
+@dataclass(frozen=True)
+class Chosen(SAC.Configuration):
+    is_clipped: bool = True
+
+
+class Leaving(SAC):
+    """Stays in the box by default, and not as it may be set."""
+
+    Configuration = Chosen
+
+    def policy(self, observation, explore):
+        action = super().policy(observation, explore)
+        return action if self.configuration.is_clipped else action + 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "check", "told"),
     [
+        (Leaving, conformance_latch.every_choice_runs, r"'is_clipped': False}, an action outside"),
         (Counting, conformance_state.restored_it_goes_on_to_the_bit, "it has another seen than"),
         (Irregular, conformance_state.targets_move_at_their_rate, r"moved at \[0, 2, 3, 4"),
     ],

@@ -83,6 +83,8 @@ def test_evaluations_are_counted_back_from_the_end():
         ({"settings": {"learning_rate": float("nan")}}, "learning_rate is nan, not a finite"),
         ({"settings": {"learning_rate": True}}, "learning_rate is True, not a number"),
         ({"settings": {"discount": 1.0}}, r"discount is 1.0, not in \[0, 1\)"),
+        ({"settings": {"boundary": "none"}}, "boundary is 'none', not one of 'clip', 'reflect'"),
+        ({"algorithm": "ppo", "settings": {"smallest_minibatch": 1}}, r"is 1, not in \[2, inf\)"),
         ({"settings": {"smallest_noise": 0}}, r"smallest_noise is 0.0, not in \(0, inf\)"),
         ({"settings": {"target_rate": 2}}, r"target_rate is 2.0, not in \(0, 1\]"),
         ({"algorithm": "lql", "settings": {"step_size": -0.01}}, r"not in \(0, inf\)"),
