@@ -53,7 +53,8 @@ class Request(NamedTuple):
 class Requests:
     """Requests for the runs of a plan.
 
-    `times` by algorithm; `tell` is told once of each algorithm without any, in a line.
+    `times` by algorithm; `tell` is told once of each algorithm without any, in a line, and of each
+    method that needs more attempts than `retries` (asked when a job is) leaves it.
     """
 
     def __init__(
@@ -61,9 +62,11 @@ class Requests:
         plan: Plan,
         times: Mapping[str, Times] | None = None,
         tell: Callable[[str], None] = lambda line: None,
+        retries: Callable[[], int] | None = None,
     ):
-        self._plan, self._given, self._tell = plan, times, tell
+        self._plan, self._given, self._tell, self._retries = plan, times, tell, retries
         self._told: set[str] = set()
+        self._told_of_attempts: set[str] = set()
         self._predicted: dict[str, float] = {}
         self.machines: set[str] = set()
         """On which the times were measured that were asked for so far."""
@@ -114,6 +117,7 @@ class Requests:
             replay = math.ceil(self._replay_bytes(name) / 1e6)
         except PlanError as error:
             refuse(error)
+        self._tell_of_too_few_attempts(name)
         memory = PROCESS_MEGABYTES + self._plan.gpus * GPU_MEGABYTES + REPLAYS_IN_MEMORY * replay
         # Time does not grow by attempts, since each goes on from where the last one ended.
         return Request(
@@ -121,6 +125,19 @@ class Requests:
             memory * min(attempt, MOST_MEMORY),
             FILES_MEGABYTES + REPLAYS_ON_DISK * replay,
         )
+
+    def _tell_of_too_few_attempts(self, name: str) -> None:
+        label = name.split("/")[2]
+        if self._retries is None or label in self._told_of_attempts:
+            return
+        needed, made = self.attempts(name), 1 + self._retries()
+        if needed > made:
+            self._told_of_attempts.add(label)
+            longest = self._plan.protocol.longest_job_minutes
+            self._tell(
+                f"{name} may take {needed} jobs of {longest} minutes, and fails after {made}: give "
+                f"--retries {needed}, or set `retries` in the profile"
+            )
 
     def runtime(self, wildcards: Any, attempt: int) -> int:
         """Minutes, as a resource of a rule of the run `wildcards.run`."""
@@ -157,7 +174,7 @@ def of_workflow(plan: Plan, workflow: Any) -> Requests:
         if workflow.is_main_process and workflow.non_local_exec:
             _complain(line)
 
-    return Requests(plan, tell=tell)
+    return Requests(plan, tell=tell, retries=lambda: workflow.execution_settings.retries)
 
 
 def _complain(line: str) -> None:

@@ -6,12 +6,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from cost_records import CPU, small
 
 import algorithms
 from algorithms.record import machine
 from analysis import compute
-from analysis.probes import cost_process, cost_subjects, costs, subjects
+from analysis.probes import cost_process, cost_subjects, costs, loop_parts, subjects
 from analysis.probes import samples as records
 
 
@@ -95,6 +96,20 @@ def test_long_calls_are_burnt_in_and_sampled_less_often(seconds, burnt_in, round
     samples = timing.measure([timing.Case("a", {}, lambda: None)], 2, CPU)
     assert [s.round for s in samples] == rounds
     assert len(list(taken)) == 10 - burnt_in - len(rounds)
+
+
+def test_a_part_of_a_loop_is_timed_to_the_end_of_its_work(monkeypatch):
+    """A GPU's call returns before its work is done: its time would land where somebody waits."""
+    clock, seen = [0.0], []
+    monkeypatch.setattr(loop_parts.time, "perf_counter", lambda: clock[0])
+
+    def wait(device):
+        clock[0] += 2.0 if seen else 1.0  # what was asked before, and what this call asks
+
+    monkeypatch.setattr(loop_parts, "synchronise", wait)
+    part = loop_parts.Clock(seen.append, torch.device("cuda"))
+    part("asked")
+    assert part.seconds == 2.0
 
 
 @pytest.mark.long

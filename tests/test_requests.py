@@ -55,7 +55,9 @@ def seconds(times=TIMES, settings: dict | None = None, is_compiled=True, **chang
     return training_seconds(configuration, times, DEFAULTS, (17, 6), is_compiled)
 
 
-def requests(times=TIMES, longest=1440, gpus=0, tell=lambda line: None, **changes) -> Requests:
+def requests(
+    times=TIMES, longest=1440, gpus=0, tell=lambda line: None, retries=None, **changes
+) -> Requests:
     """Of a plan of one run."""
     resolved = {
         "runs": {NAME: {"configuration": CONFIGURATION | changes}},
@@ -66,7 +68,7 @@ def requests(times=TIMES, longest=1440, gpus=0, tell=lambda line: None, **change
         longest_job_minutes=longest, scale=lambda name: SimpleNamespace(compile=True)
     )
     plan = SimpleNamespace(resolve=lambda scale: resolved, protocol=protocol, gpus=gpus)
-    return Requests(plan, {"lql": times} if times else {}, tell)
+    return Requests(plan, {"lql": times} if times else {}, tell, retries)
 
 
 def test_a_run_as_measured_takes_the_sum_of_its_parts():
@@ -114,6 +116,18 @@ def test_a_run_longer_than_a_job_may_be_asks_for_the_longest_and_goes_on():
     assert limited.attempts(NAME) * 60 >= minutes
     assert (limited.attempts(NAME) - 2) * 60 < minutes
     assert requests(longest=1).of_run(NAME).runtime_minutes == 1
+
+
+def test_a_run_that_needs_more_attempts_than_a_profile_makes_is_told_of_once():
+    needed = requests(longest=60).attempts(NAME)
+    assert needed > 2
+    for retries, count in ((needed - 1, 0), (needed - 2, 1)):
+        told = []
+        asking = requests(longest=60, tell=told.append, retries=lambda made=retries: made)
+        for attempt in (1, 2):
+            asking.of_run(NAME, attempt)
+        assert len(told) == count
+        assert all(f"may take {needed} jobs of 60 min" in t and NAME in t for t in told)
 
 
 def test_a_run_that_begins_anew_is_given_longer_at_each_attempt():

@@ -19,6 +19,7 @@ from algorithms.metrics import Progress, steps_per_row
 from algorithms.options import planned_evaluations, resolve_configuration
 from algorithms.train import Options
 from analysis.probes.samples import Sample
+from analysis.probes.timing import synchronise
 
 ENVIRONMENT = "HalfCheetah-v4"
 VECTOR_STEPS = 20
@@ -27,14 +28,17 @@ PARTS = ("act", "environment", "observe", "learn")
 
 
 class Clock:
-    """Adds up the time spent in a function."""
+    """Adds up the time spent in a function, to the end of what it asked of the device: a GPU's call
+    returns before its work is done, which would be counted where somebody waits for it."""
 
-    def __init__(self, function: Callable):
-        self.function, self.seconds = function, 0.0
+    def __init__(self, function: Callable, device: torch.device):
+        self.function, self.device, self.seconds = function, device, 0.0
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        synchronise(self.device)
         began = time.perf_counter()
         result = self.function(*arguments, **keywords)
+        synchronise(self.device)
         self.seconds += time.perf_counter() - began
         return result
 
@@ -69,10 +73,10 @@ def measure(
     training = Training(configuration | {"warm_up": 0}, device, is_compiled)
     agent = training.agent
     clocks = {
-        "act": Clock(agent.act),
-        "environment": Clock(training.environment.step),
-        "observe": Clock(agent.observe),
-        "learn": Clock(agent.learn),
+        "act": Clock(agent.act, device),
+        "environment": Clock(training.environment.step, device),
+        "observe": Clock(agent.observe, device),
+        "learn": Clock(agent.learn, device),
     }
     agent.act, agent.observe, agent.learn = clocks["act"], clocks["observe"], clocks["learn"]
     training.environment.step = clocks["environment"]
@@ -95,22 +99,22 @@ def measure(
         for number in range(rounds):
             for clock in clocks.values():
                 clock.seconds = 0.0
-            began = time.perf_counter()
+            advance = Clock(training.advance, device)
             for _ in range(VECTOR_STEPS):
-                training.advance()
-            note("vector_step", number, 0, VECTOR_STEPS, time.perf_counter() - began)
+                advance()
+            note("vector_step", number, 0, VECTOR_STEPS, advance.seconds)
             for part in PARTS:
                 note(part, number, 0, VECTOR_STEPS, clocks[part].seconds)
-            began = time.perf_counter()
-            training.add_metrics_row(lambda kind, values, at: None)
-            note("metrics_row", number, 1, 1, time.perf_counter() - began)
+            row = Clock(training.add_metrics_row, device)
+            row(lambda kind, values, at: None)
+            note("metrics_row", number, 1, 1, row.seconds)
             if number < max(1, rounds // 10):
-                began = time.perf_counter()
-                training.evaluate(progress, lambda kind, values, at: None)
-                note("evaluation", number, 2, 1, time.perf_counter() - began)
-                began = time.perf_counter()
-                training.save(checkpoints.save)
-                note("checkpoint", number, 3, 1, time.perf_counter() - began)
+                evaluation = Clock(training.evaluate, device)
+                evaluation(progress, lambda kind, values, at: None)
+                note("evaluation", number, 2, 1, evaluation.seconds)
+                checkpoint = Clock(training.save, device)
+                checkpoint(checkpoints.save)
+                note("checkpoint", number, 3, 1, checkpoint.seconds)
     training.close()
     about = {
         "group": prefix,
