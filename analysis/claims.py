@@ -123,9 +123,10 @@ def _reason(
 
 
 def _absent_runs(cells: Sequence[Cell]) -> str:
-    """What the first row without a value says of it."""
+    """What the first row without a value says of it, or else the names of all."""
     notes = [cell.row.get("note", "") for cell in cells if cell.row is not None]
-    first = next(filter(None, notes), "no value").replace("gap: ", "")
+    named = ": ".join(filter(None, ("no value", ", ".join(filter(None, (c.name for c in cells))))))
+    first = next(filter(None, notes), named).replace("gap: ", "")
     return textwrap.shorten(first, 160, placeholder=" ...")
 
 

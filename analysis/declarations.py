@@ -128,7 +128,7 @@ def columns_of(test: Mapping[str, Any]) -> Iterator[str]:
     for key in ("value", "low", "high", "p_value", "degrees_of_freedom", "detectable", "of"):
         if key in test:
             yield test[key]
-    for key in ("enters", "count"):
+    for key in ("enters", "count", "named_by"):
         if key in test:
             yield test[key]
     for key in ("where", "may_lack", "relative_to", "per", "above_all", "replicates", "budget"):

@@ -146,7 +146,8 @@ class Evidence:
             rows = rows[~rows["env"].isin(list(self.unvalidated(declaration.scale)))]
         if rows.empty:
             raise NotTested("no environment of this scale is validated")
-        for name, key, group in _groups(rows, test.get("per", [])):
+        named_by = [test["named_by"]] if "named_by" in test else []
+        for name, key, group in _groups(rows, test.get("per", named_by)):
             name = " ".join(filter(None, (test.get("called"), name)))
             reader = _Reader(test, path, declaration.id, name, group)
             if "above_all" in test:

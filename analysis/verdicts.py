@@ -192,10 +192,12 @@ def _why_not(cells: Sequence[Cell], holding: int) -> str:
     known = [cell for cell in cells if not (cell.untested or _is_absent(cell))]
     bare = [cell for cell in known if not cell.has_interval]
     open_ = [cell for cell in known if cell.has_interval and not cell.is_supported]
+    beyond = [cell for cell in open_ if cell.excludes_support()]
+    spanning = [cell for cell in open_ if not cell.excludes_support()]
     if len(cells) > 1:
         parts.append(f"{holding} of {len(cells)} hold")
     # Each reason names some of its cells, the fewer the more reasons there are.
-    reasons = sum(map(bool, (absent, bare, open_))) + len(untested)
+    reasons = sum(map(bool, (absent, bare, spanning, beyond))) + len(untested)
     most = max(MOST_NAMES // max(reasons, 1), 1)
     if absent:
         parts.append(f"no value: {_names(absent, most)}")
@@ -209,9 +211,11 @@ def _why_not(cells: Sequence[Cell], holding: int) -> str:
         few = f" ({counts[0]:.0f} at the fewest)" if is_few else ""
         where = f" on {_names(bare, most)}" if _names(bare) else ""
         parts.append(f"{told}{where}{few}")
-    if open_:
-        where = f" on {_names(open_, most)}" if _names(open_) else ""
+    if spanning:
+        where = f" on {_names(spanning, most)}" if _names(spanning) else ""
         parts.append(f"the interval spans the bound{where}")
+    if beyond:  # one of several: alone it would refute
+        parts.append(f"beyond the bound, but not after Holm's correction: {_names(beyond, most)}")
     return "; ".join(parts)
 
 
