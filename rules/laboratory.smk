@@ -37,13 +37,18 @@ rule laboratory:
         ],
     output:
         "{folder}/{table}.csv",
-        "{folder}/figures/{table}.svg",
+        report(
+            "{folder}/figures/{table}.svg",
+            caption="../paper/captions/figure.rst",
+            category=lambda wildcards: captions.heading_of(wildcards.table),
+        ),
         "{folder}/figures/{table}.csv",
     log:
         "logs/{folder}/{table}.log",
     wildcard_constraints:
         table="|".join(TABLES_OF_STUDIES) or "(?!)",
     params:
+        caption=lambda wildcards: captions.text_of(wildcards.table),
         studies=lambda wildcards: PLAN.laboratory(PLAN.scale_in(wildcards.folder))[
             wildcards.table
         ],

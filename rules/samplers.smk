@@ -106,7 +106,7 @@ for probe, table in SAMPLER_TABLES.items():
             digest=f"logs/probes/{probe}.sha256",
         output:
             f"results/{table}.csv",
-            f"results/figures/{table}.svg",
+            captions.if_captioned(f"results/figures/{table}.svg"),
             f"results/figures/{table}.csv",
         log:
             f"logs/probes/{probe}_derived.log",

@@ -255,3 +255,19 @@ def test_no_command_reads_the_variable_of_a_loop_when_the_loop_is_over():
     assert not LATE.search(
         '        params:\n            f"x"\n        shell:\n            "y {log}"\n'
     )
+
+
+OUTPUT = re.compile(r'^\s*(captions\.if_captioned\()?f?"[^"]*figures/\{\w+\}\.svg"\)?,$')
+"""A line that is a figure's file, and whether it is flagged there."""
+
+
+def test_snakemakes_own_report_shows_every_figure():
+    found = []
+    for file in RULES:
+        lines = file.read_text().splitlines()
+        for before, line in zip(lines, lines[1:], strict=False):
+            match = OUTPUT.match(line)
+            if match:
+                found.append((bool(match[1]) or before.strip() == "report(", file.name, line))
+    assert len(found) >= 3 and all(is_shown for is_shown, *_ in found), found
+    assert not OUTPUT.match('            f"results/figures/{table}.svg",')[1]
