@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.compute import compute_table
@@ -36,23 +37,25 @@ def read_run(folder: Path) -> list[ProbeRecord]:
 
 
 def compare(a: Sequence[ProbeRecord], b: Sequence[ProbeRecord]) -> pd.DataFrame:
-    """One row a ratio that both have: KEY, `a`, `b`, and how far apart they are: `difference`, that
-    of the larger from the smaller, and `cause` in words. Raises ProbeRecordError where they have
-    no machine in common."""
+    """One row a ratio of a machine that both have: KEY, `a`, `b`, and how far apart they are:
+    `difference`, that of the larger from the smaller (infinite where one lacks it), and `cause` in
+    words. Raises ProbeRecordError where they have no machine in common."""
     tables = {"a": compute_table(a), "b": compute_table(b)}
-    if not set(tables["a"]["machine"]) & set(tables["b"]["machine"]):
+    shared = set(tables["a"]["machine"]) & set(tables["b"]["machine"])
+    if not shared:
         named = [", ".join(sorted(set(table["machine"]))) for table in tables.values()]
         raise ProbeRecordError(f"no machine in common: {named[0]}; {named[1]}")
     both = None
     for side, table in tables.items():
         ratios = table[(table["unit"] == "1") & (table["over"] == "")]
+        ratios = ratios[ratios["machine"].isin(shared)]
         ratios = ratios[[*KEY, "value", "low", "high", "cases", *CONDITIONS]]
         ratios = ratios.fillna(dict.fromkeys((*SIZES, "denoising_steps"), -1))
         renamed = ratios.rename(columns={c: f"{c}_{side}" for c in ratios if c not in KEY})
         # Device, as part of the machine's name, is the same; versions may not be.
-        both = renamed if both is None else both.merge(renamed, on=KEY, validate="1:1")
+        both = renamed if both is None else both.merge(renamed, "outer", on=KEY, validate="1:1")
     both["change"] = both["value_b"] / both["value_a"]
-    both["difference"] = both["change"].map(lambda change: max(change, 1 / change) - 1)
+    both["difference"] = (np.maximum(both["change"], 1 / both["change"]) - 1).fillna(np.inf)
     absolute = {side: _absolute(table) for side, table in tables.items()}
     told = {"a": load(a), "b": load(b)}
     both["cause"] = [cause(row, absolute, told) for _, row in both.iterrows()]
@@ -84,6 +87,9 @@ def load(records: Sequence[ProbeRecord]) -> str:
 
 def cause(row: Mapping[str, Any], absolute: Mapping[str, dict], told: Mapping[str, str]) -> str:
     """What moved a ratio, and what the records say of why."""
+    for side, other in (("a", "b"), ("b", "a")):
+        if np.isnan(row[f"value_{other}"]):
+            return f"only {side.upper()} has it"
     quantity = "actions_per_second" if row["quantity"] == "batching_gain" else row["quantity"]
     moved = []
     for case in row["cases_a"].split(" / "):

@@ -131,7 +131,6 @@ class Machine:
 
     def row(self, quantity: str, estimate: Interval, of: Measure, **more: Any) -> Row:
         """A row with what every row has."""
-        document = self.document
         return {
             "quantity": quantity,
             "algorithm": of.algorithm,
@@ -147,7 +146,8 @@ class Machine:
             "compiled": of.about.get("compiled"),
             "cases": of.case,
             "record": of.record.path,
-            **conditions(self.name, document),
+            # Of its own record: one machine's times and bytes may be of two commits.
+            **conditions(self.name, of.record.document),
             **more,
         }
 

@@ -10,14 +10,16 @@ import pandas as pd
 import pytest
 from audited import decided, derive, furnish, runs
 from cost_records import CPU, ENVIRONMENTS, NETWORKS, action_seconds, plant_costs
-from planted import plant
+from planted import curve, plant
 
 import algorithms
 from analysis import compare_probes, compute, cost_rows, time_to_threshold
+from analysis.comparisons import crossings
 from analysis.cost_rows import crossing
 from analysis.derived import csv_bytes
 from analysis.probes import samples as records
 from analysis.probes.samples import ProbeRecordError, Sample
+from analysis.records import read_scale
 
 # From records to the table ------------------------------------------------------------------------
 
@@ -210,6 +212,17 @@ def test_machines_that_count_differently_are_refused(tmp_path):
         compute.compute_table(compute.read_records(tmp_path))
 
 
+def test_a_row_names_the_conditions_of_its_own_record(tmp_path):
+    """Times and bytes of one machine may be of two commits."""
+    plant_costs(tmp_path)
+    (file,) = (tmp_path / "memory").glob("*.json")
+    file.write_text(file.read_text().replace("0" * 40, "1" * 40))
+    table = compute.compute_table(compute.read_records(tmp_path))
+    assert one(table, quantity="update_seconds", cases="update/sac/base")["commit"] == "0" * 40
+    bytes_rows = table[table["record"].str.contains("/memory/")]
+    assert len(bytes_rows) > 10 and set(bytes_rows["commit"]) == {"1" * 40}
+
+
 # Time to thresholds -------------------------------------------------------------------------------
 
 
@@ -238,6 +251,27 @@ def test_the_clock_of_a_run_is_read_between_its_rows():
     assert found == [5.0, 10.0, 25.0, 40.0]
 
 
+def test_runs_that_never_get_there_are_cut_at_their_end_and_counted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hopper = "Hopper-v4"
+    # Runs of 10,000 transitions in a minute; the smoothed return passes 500 at half way or never.
+    returns = {(hopper, "nc_lql", seed): curve(1000.0) for seed in range(4)}
+    returns[hopper, "nc_lql", 4] = curve(400.0)
+    plan = plant(returns, thresholds={hopper: [500]})
+    monkeypatch.setattr(time_to_threshold, "conditions", lambda name, document: {})
+    runs = read_scale(plan, "desk")
+    found = list(time_to_threshold.threshold_rows([], plan, runs))
+    by = {row["quantity"]: row for row in found}
+    assert set(by) == {"transitions_to_threshold", "recorded_seconds_to_threshold"}
+    crossed = crossings(runs)["crossed"]
+    assert np.isinf(crossed).sum() == 1 and (crossed[:4] < 5000).all()
+    transitions = by["transitions_to_threshold"]
+    assert transitions["value"] == pytest.approx((crossed[:4].sum() + 10_000) / 5)
+    seconds = by["recorded_seconds_to_threshold"]
+    assert seconds["value"] == pytest.approx(transitions["value"] * 60 / 10_000)
+    assert transitions["censored"] == seconds["censored"] == 1 and transitions["repeats"] == 5
+
+
 # Two runs -----------------------------------------------------------------------------------------
 
 
@@ -262,6 +296,15 @@ def test_two_runs_are_compared_ratio_by_ratio(tmp_path, capsys):
     document.write_text(json.dumps(content))
     compare_probes.main([str(tmp_path / "a"), str(tmp_path / "b")])
     assert "had 50% of a core, load 3.0" in capsys.readouterr().out
+
+
+def test_a_ratio_that_one_run_lacks_is_named(tmp_path):
+    plant_costs(tmp_path)
+    whole = compare_probes.read_run(tmp_path)
+    less = [r._replace(samples=r.samples[r.samples["case"] != "update/sac/base"]) for r in whole]
+    table = compare_probes.compare(whole, less)
+    told = [line for line in compare_probes.lines(table, 0.15) if "only A has it" in line]
+    assert told and all("sac" in line and "update_seconds" in line for line in told)
 
 
 # Files ------------------------------------------------------------------------------------------
