@@ -8,6 +8,7 @@ import torch
 from analysis.probes import distances, lines
 from analysis.probes.landscapes import UnequalWidths, landscape
 from analysis.probes.lines import Modes, Quadratic, Rugged
+from analysis.probes.samplers import step_sizes_of
 from analysis.probes.smoothing import smoothed_radial_slope
 
 LANDSCAPES = ("quadratic", "mixture", "unequal_widths", "ring", "rugged")
@@ -218,3 +219,63 @@ def test_the_paper_prints_what_is_sampled(name):
 
 def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+# As the paper writes them down ------------------------------------------------------------------
+
+
+def normal_density(offset: np.ndarray, width: float) -> np.ndarray:
+    """Of the last dimension, jointly."""
+    dimension = offset.shape[-1]
+    exponent = -(offset**2).sum(-1) / (2 * width**2)
+    return np.exp(exponent) / (width * np.sqrt(2 * np.pi)) ** dimension
+
+
+def two(a: np.ndarray, widths: tuple[float, float], distance: float) -> np.ndarray:
+    lower, upper = np.zeros(a.shape[-1]), np.zeros(a.shape[-1])
+    lower[0], upper[0] = -distance / 2, distance / 2
+    low, high = (normal_density(a - m, w) for m, w in zip((lower, upper), widths, strict=True))
+    return np.log(0.2 * low + 0.8 * high)
+
+
+WRITTEN = {
+    "quadratic": (
+        "-(a_i - 0.5)^2 \\/ (2 dot 0.25^2)",
+        lambda a: -((a - 0.5) ** 2 / (2 * 0.25**2)).sum(-1),
+    ),
+    "mixture": (
+        "log(0.2 thin N(a_1; -D\\/2, 0.1^2) + 0.8 thin N(a_1; D\\/2, 0.1^2))",
+        lambda a: two(a[:, :1], (0.1, 0.1), 1.0) - (a[:, 1:] ** 2).sum(-1) / (2 * 0.1**2),
+    ),
+    "unequal_widths": (
+        "log(0.2 thin N(a; -D\\/2 thin e_1, 0.1^2 I) + 0.8 thin N(a; D\\/2 thin e_1, 0.12^2 I))",
+        lambda a: two(a, (0.1, 0.12), 1.0),
+    ),
+    "ring": (
+        "-(|a| - 0.6)^2 \\/ (2 dot 0.1^2)",
+        lambda a: -((np.linalg.norm(a, axis=-1) - 0.6) ** 2) / (2 * 0.1**2),
+    ),
+    "rugged": (
+        "-(a_i - 0.2)^2 \\/ (2 dot 0.4^2) + 1.5 cos(4 pi a_i)",
+        lambda a: (-((a - 0.2) ** 2) / (2 * 0.4**2) + 1.5 * np.cos(4 * np.pi * a)).sum(-1),
+    ),
+}
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 6])
+@pytest.mark.parametrize("name", LANDSCAPES)
+def test_the_paper_writes_down_what_is_sampled(name, dimension):
+    """Up to a constant, which changes no sample."""
+    text = (repository.ROOT / "paper/parts/results.typ").read_text()
+    words, written = WRITTEN[name]
+    assert " ".join(words.split()) in " ".join(text.split())
+    action = rng().uniform(-0.7, 0.7, (20, dimension))
+    found = landscape(name, dimension).log_density(torch.from_numpy(action)).numpy()
+    np.testing.assert_allclose(np.ptp(found - written(action)), 0.0, atol=1e-6)
+    assert np.ptp(found) > 0.1
+
+
+def test_as_many_step_sizes_are_tried_as_the_texts_say():
+    text = (repository.ROOT / "paper/parts/results.typ").read_text()
+    assert "best of eleven step sizes" in text
+    assert {len(step_sizes_of(name)) for name in ("plain", "authors", "annealed_mean")} == {11}
