@@ -97,6 +97,10 @@ def table1_markdown(plan: Mapping, records: Records, table: pd.DataFrame) -> str
         "Digest: what a third party's digest of the paper states, without seeds or steps. "
         "Learned: runs above random actions, zero actions and their own untrained evaluation.",
     ]
+    chosen = _evaluated_candidates(plan, scale["algorithms"])
+    if chosen:
+        told = ", ".join(f"{label} ({count})" for label, count in chosen.items())
+        lines += ["", f"Evaluated by one of so many candidate actions, chosen by Q: {told}."]
     if scale.get("tuning"):
         lines += ["", "A study that chooses values: its seeds are reported nowhere else."]
     for env in scale["environments"]:
@@ -115,6 +119,18 @@ def table1_markdown(plan: Mapping, records: Records, table: pd.DataFrame) -> str
             *(_markdown_row(row) for _, row in rows.iterrows()),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _evaluated_candidates(plan: Mapping, labels: Sequence[str]) -> dict[str, int]:
+    """By label: candidates of an evaluated action, where it is one of several. A draw of one is no
+    draw of a policy, so a reader of returns has to know."""
+    found = {}
+    for label in labels:
+        values = {row["name"]: row["value"] for row in plan["hyperparameters"].get(label, ())}
+        count = values.get("evaluation_candidates") or values.get("candidates") or 1
+        if count > 1:
+            found[label] = count
+    return found
 
 
 def _markdown_row(row: pd.Series) -> str:

@@ -147,6 +147,13 @@ def test_markdown_has_the_budget_and_the_words(folder):
     cells = "| nc_lql | 1,000 | no interval | 1,000 to 1,000 | 1,000 | 3,560 (v2) | 1 of 1 | 1 of 2"
     assert f"{cells} | 10,000 | 2,000 | 4,000 | gap: no record of seed 1 |" in text
     assert "Random actions return −278, zero actions 0." in text
+    assert "candidate actions" not in text, "a draw of each policy"
+    plan["hyperparameters"]["nc_lql"] += [
+        {"name": "candidates", "value": 50, "description": "", "source": ""},
+        {"name": "evaluation_candidates", "value": None, "description": "", "source": ""},
+    ]
+    told = "Evaluated by one of so many candidate actions, chosen by Q: nc_lql (50)."
+    assert told in tables.derive(plan, read(plan, "gap"))["table1.md"].decode()
 
 
 # Over environments -----------------------------------------------------------------------------
