@@ -131,7 +131,8 @@ class Agent(ABC):
         with `state_dict` and `load_state_dict` (networks, optimisers, replay, normalisers)."""
 
     def resolved(self) -> dict[str, Any]:
-        """What the machine made of settings such as `auto`, for the record; plain values."""
+        """What the machine made of settings such as `auto`, for the record; plain values. A run
+        does not go on where it would be something else."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:

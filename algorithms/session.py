@@ -185,7 +185,7 @@ class Session:
             return
         self._refuse_another(state["configuration"], "a checkpoint", self.checkpoints.folder)
         for name, here in self.conditions.items():
-            there = state["conditions"].get(name)
+            there = state["conditions"].get(name, here)  # older than the condition
             if there != here:
                 raise Refused(
                     f"the checkpoint in {self.folder} was made with {name} {there}, here it is "

@@ -129,7 +129,9 @@ class Plan(Studies):
         """Whether another scale's tables can be had without training anything: all of its runs are
         recorded, or some are and the others are to be shown as gaps."""
         recorded = [run.is_recorded for run in self.runs(scale)]
-        return any(recorded) if self.missing == "gap" else all(recorded)
+        if self.missing == "gap":
+            return any(recorded)
+        return bool(recorded) and all(recorded)  # none where what it compares is not registered
 
     def runs(self, scale: str) -> list[PlannedRun]:
         """Runs of a scale: environment by environment, label by label, seed by seed."""

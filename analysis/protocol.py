@@ -191,7 +191,7 @@ def _check_schema(document: Any) -> None:
     if error.validator == "required":
         absent = next(key for key in error.validator_value if key not in error.instance)
         raise ProtocolError(f"{prefix}lacks '{absent}'")
-    if error.validator == "pattern" and "refusal" in error.schema:
+    if "refusal" in error.schema:
         told = f"{error.instance!r:.90} {error.schema['refusal']}"
         raise ProtocolError(f"{prefix}{' '.join(told.split())}")
     raise ProtocolError(f"{prefix}{' '.join(error.message.split())[:300]}")

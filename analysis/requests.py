@@ -66,7 +66,7 @@ class Requests:
     ):
         self._plan, self._given, self._tell, self._retries = plan, times, tell, retries
         self._told: set[str] = set()
-        self._told_of_attempts: set[str] = set()
+        self._told_of_attempts: dict[str, int] = {}
         self._predicted: dict[str, float] = {}
         self.machines: set[str] = set()
         """On which the times were measured that were asked for so far."""
@@ -127,12 +127,11 @@ class Requests:
         )
 
     def _tell_of_too_few_attempts(self, name: str) -> None:
-        label = name.split("/")[2]
-        if self._retries is None or label in self._told_of_attempts:
+        if self._retries is None:
             return
-        needed, made = self.attempts(name), 1 + self._retries()
-        if needed > made:
-            self._told_of_attempts.add(label)
+        label, needed, made = name.split("/")[2], self.attempts(name), 1 + self._retries()
+        if needed > max(made, self._told_of_attempts.get(label, 0)):
+            self._told_of_attempts[label] = needed
             longest = self._plan.protocol.longest_job_minutes
             self._tell(
                 f"{name} may take {needed} jobs of {longest} minutes, and fails after {made}: give "

@@ -1,4 +1,4 @@
-"""One line of an update each, done wrong, and the tests that have to notice (`mutations.py`)."""
+"""Lines of an update, done wrong, and the tests that have to notice (`mutations.py`)."""
 
 from typing import NamedTuple
 

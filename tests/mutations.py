@@ -1,9 +1,9 @@
-"""Patches one line of the updates at a time and shows which tests notice.
+"""Puts one mistake at a time into the updates and shows which tests notice.
 
     python tests/mutations.py [--only WORD]
 
 Works on a copy of the repository; the tree itself is left alone. Prints a table and ends with
-status 1 if a mutation survives, or if its line is no longer there. Takes minutes.
+status 1 if a mutation survives, or if its lines are no longer there. Takes minutes.
 """
 
 import argparse

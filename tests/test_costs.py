@@ -109,7 +109,7 @@ def test_a_part_of_a_loop_is_timed_to_the_end_of_its_work(monkeypatch):
     monkeypatch.setattr(loop_parts, "synchronise", wait)
     part = loop_parts.Clock(seen.append, torch.device("cuda"))
     part("asked")
-    assert part.seconds == 2.0
+    assert part.seconds == 2.0 and clock[0] == 3.0, "what was asked before is waited for first"
 
 
 @pytest.mark.long

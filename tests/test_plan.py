@@ -79,6 +79,8 @@ def _with(path: str, value) -> dict:
         ("scales.desk.thresholds.Hoper-v4", [1], "environment 'Hoper-v4'; .* is 'Hopper-v4'"),
         ("scales.desk.environments", ["dm_control/cheetah-run-v0"], "0: 'dm_.* stands in a path"),
         ("scales.desk.settings_of", {"scc": {}}, "settings_of: unknown algorithm 'scc'; .*'sac'"),
+        ("studies.sensitivity.grids", [{}], "grids: .* has to be a mapping: grids by name"),
+        ("variants.nc_lql_reversed.optional", True, "optional: True is not said here any more"),
         ("scales.desk.variants", ["no_cloning"], "unknown variant 'no_cloning'"),
         ("scales.desk.environments", ["Ant-v4", "Hopper-v5"], "'Hopper-v5' beside another version"),
         ("scales.desk.seeds", [-1], "scales.desk.seeds.0: -1 is less than"),
@@ -213,6 +215,12 @@ def test_an_algorithm_that_is_gone_takes_only_what_names_it_with_it(monkeypatch,
     needed = {"optional": [name for name in ALGORITHMS if name != gone]}
     with pytest.raises(ProtocolError, match=f"unknown algorithm '{gone}'"):
         read_protocol(overrides=needed)
+
+
+def test_a_study_of_methods_that_are_gone_is_no_evidence(monkeypatch):
+    assert Plan().is_derived("comparator")
+    monkeypatch.setattr(analysis.protocol, "ALGORITHMS", {"sac": ALGORITHMS["sac"]})
+    assert not Plan().is_derived("comparator"), "though no run of it is lacking"
 
 
 def test_a_study_takes_what_it_does_not_say_from_its_scale():

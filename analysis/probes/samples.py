@@ -148,7 +148,7 @@ def would_drop(
         if lost:
             return (
                 f"{path} is of the {key} {', '.join(lost)}, which are not measured now and would "
-                "be lost; measure them too, or elsewhere, with --output DIR"
+                "be lost; measure them too, or elsewhere (--output DIR), or delete that record"
             )
     return None
 
