@@ -61,11 +61,11 @@ class Configuration:
     """Adam's step size, in (0, inf). Source: authors' code (NC-LQL)."""
     reward_scale: float = 0.2
     """c, factor on the reward in the TD target, in (0, inf). Source: authors' code (NC-LQL)."""
-    inverse_temperature: float = 10.0
-    """w = 1/tau, in (0, inf), units of 1 / scaled return. Source: ours: a guess until the sweep is
-    run."""
-    step_size: float = 0.01
-    """epsilon, in (0, inf), squared actions. Source: ours: a guess until the sweep is run."""
+    inverse_temperature: float = 100.0
+    """w = 1/tau, in (0, inf), units of 1 / scaled return. Source: ours: chosen by the study
+    sweep_lql."""
+    step_size: float = 0.1
+    """epsilon, in (0, inf), squared actions. Source: ours: chosen by the study sweep_lql."""
     chain_steps: int = 20
     """K, Langevin steps an action. Source: authors' code (NC-LQL's 10 levels of 2 steps)."""
     start: Start = "uniform"
