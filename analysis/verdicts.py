@@ -163,7 +163,7 @@ def decide(cells: Sequence[Cell]) -> Decision:
         told = "the interval lies on the other side"
         if len(cells) > 1:
             counts = f"{len(refuted)} of {len(cells)} after Holm's correction"
-            told = f"refuted in {counts}, {holding} {'holds' if holding == 1 else 'hold'}: {names}"
+            told = f"refuted in {counts}: {names}; {holding} {'holds' if holding == 1 else 'hold'}"
         elif names:
             told = f"refuted on {names}"
         if refuted[0].is_exact:

@@ -54,7 +54,7 @@ def test_learning_on_every_environment_is_supported(folder):
 def test_one_environment_below_the_floor_refutes_learning(folder):
     found = from_records(runs("lql", dict.fromkeys(ENVIRONMENTS, 3000) | {ANT: 500}, 50)).loc["2"]
     assert found["verdict"] == "not supported" and found["cell"] == ANT
-    assert found["reason"] == "refuted in 1 of 4 after Holm's correction, 3 hold: Ant-v4"
+    assert found["reason"] == "refuted in 1 of 4 after Holm's correction: Ant-v4; 3 hold"
     assert found["high"] < 0
 
 
