@@ -32,7 +32,7 @@ def generator_on(device: torch.device, seed: int) -> torch.Generator:
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     """A copy of a host array on the device: bool stays bool, all else becomes float32."""
     dtype = torch.bool if array.dtype == np.bool_ else torch.float32
-    # `copy=True`: the environments reuse their buffers.
+    # `copy=True`: it would share the host array's memory where device and dtype allow.
     return torch.as_tensor(array).to(device=device, dtype=dtype, copy=True)
 
 

@@ -1,14 +1,15 @@
 """Denoising diffusion over a box of actions, as pure functions of a noise predictor.
 
-Forward, an action is corrupted to x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise, t = 0 .. T - 1
-(the least noise first), abar_t = prod_{j <= t} (1 - beta_j). A chain walks back from normal noise:
-with the predicted noise e(x_t, t),
+Forward, an action a is corrupted to x_t = sqrt(abar_t) a + sqrt(1 - abar_t) z, t = 0 ... T - 1 (the
+least noise first), abar_t = prod_{j <= t} (1 - beta_j). A chain walks back from normal noise: with
+the predicted noise e(x_t, t),
 
-    xhat  = clip((x_t - sqrt(1 - abar_t) e(x_t, t)) / sqrt(abar_t), -1, 1),                     (1)
-    x_t-1 = c_t xhat + d_t x_t + s_t z,   z ~ N(0, I), none at the last step,                   (2)
+    ahat  = clip((x_t - sqrt(1 - abar_t) e(x_t, t)) / sqrt(abar_t), -1, 1),                     (1)
+    x_t-1 = c_t ahat + d_t x_t + s_t z,   z ~ N(0, I),                                          (2)
 
-where c_t, d_t and s_t are those of the posterior q(x_t-1 | x_t, x_0 = xhat). Ho et al. (2020),
-arXiv 2006.11239, equations 7 and 15. Knows no reinforcement learning.
+where c_t, d_t and s_t are those of the posterior q(x_t-1 | x_t, a = ahat). At t = 0 the left side
+of (2) is the action itself, without noise. Ho et al. (2020), arXiv 2006.11239, equations 7 and 15,
+where t counts from 1. Knows no reinforcement learning.
 """
 
 from collections.abc import Callable
@@ -45,13 +46,13 @@ class Schedule(NamedTuple):
 
 
 def variance_preserving_betas(levels: int, beta_min: float, beta_max: float) -> np.ndarray:
-    """(levels,) beta_i = 1 - exp(-b_min / T - (b_max - b_min) (2 i - 1) / (2 T^2)), i = 1 .. T.
+    """(levels,) beta_t = 1 - exp(-b_min / T - (b_max - b_min) (2 t + 1) / (2 T^2)), T = `levels`.
 
     Xiao et al. (2022), arXiv 2112.07804: a continuous noising whose rate grows from b_min to b_max,
     seen at T times.
     """
-    i = np.arange(1, levels + 1)
-    return 1 - np.exp(-beta_min / levels - (beta_max - beta_min) * (2 * i - 1) / (2 * levels**2))
+    t = np.arange(levels)
+    return 1 - np.exp(-beta_min / levels - (beta_max - beta_min) * (2 * t + 1) / (2 * levels**2))
 
 
 def denoising_scheduler(levels: int, beta_min: float, beta_max: float):

@@ -33,15 +33,16 @@ class Dynamics(NamedTuple):
     inverse_temperature: float
     """w = 1 / tau, in units of 1 / Q."""
     normalise: bool = False
-    """Divide the gradient by its norm (authors' code). The law is then *not* exp(Q / tau): scaling
-    Q changes nothing, so the temperature has no meaning left."""
+    """Divide the gradient by its norm (authors' code). Scaling Q then changes nothing, so no tau is
+    that of every Q; w is in units of 1 / x, and the drift is that of exp(Q / tau) only if the
+    gradient is of the same length everywhere."""
     boundary: Boundary = "clip"
     """What keeps x in [-1, 1]: clipping leaves atoms on the faces of the box, reflection leaves a
     uniform law uniform."""
 
 
 def geometric_noise_levels(largest: float, smallest: float, count: int) -> list[float]:
-    """sigma_l, l = 0 (coarse) to count - 1 (fine), each a constant fraction of the one before."""
+    """sigma_l, l = 1 (coarse) ... L = `count` (fine), each a constant fraction of the last."""
     if count == 1:
         return [smallest]
     ratio = smallest / largest

@@ -1,10 +1,10 @@
 """NC-LQL: noise-conditioned Langevin Q-learning, after the paper's authors' code.
 
 Nothing is trained but twin critics Q_i(s, a, l), where l = 1 ... L indexes a noise level sigma_l,
-coarse to fine (the code counts from 0). The finest level is the Q-function; a coarser one is what Q
-is on average where noise of deviation sigma_l has led to the action from one of the replay, which
-is Gaussian smoothing where the replay's actions are spread evenly. Actions are drawn by annealed
-Langevin dynamics,
+coarse to fine (the code counts from 0). The finest level is the Q-function; at a coarser one the
+critics learn Q(s, a~, l) = E[Q(s, a, L) | a + sigma_l z = a~] over actions a of the replay, which
+is Gaussian smoothing where these are spread evenly. Actions are drawn by annealed Langevin
+dynamics,
 
     g    = grad_a [Q_1(s, a, l) + Q_2(s, a, l)],  divided by |g| + 1e-8,                       (1)
     a   <- clip(a + (epsilon_l / 2) w g + sqrt(epsilon_l) z, -1, 1),    z ~ N(0, I),           (2)
@@ -19,11 +19,12 @@ and the others regress on the mean of the twins at the clean action, before the 
     Q_i(s, a + sigma_l z, l)  ->  [Q_1(s, a, L) + Q_2(s, a, L)] / 2.                           (4)
 
 What (1) samples: with the division, the drift has length epsilon_l w / 2 whatever Q is, so Q and
-8 Q give the same actions and the law is not exp(Q / tau) for any tau. By default that length goes
-from 250 half widths of the box at the coarsest level to 0.025 at the finest, and is above 1 at six
-of ten: coarse steps throw an action on the faces that the gradient points to, from where the last
-four levels can still drift 1.65 half widths in all. Without the division (the digest's form,
-`gradient='plain'`) the temperature is tau = 1 / (2 w) in scaled reward, since the twins are summed.
+8 Q give the same actions: no tau fits both, and the drift of one Q is that of exp(Q / tau) only if
+|grad Q| is the same everywhere. By default its length goes from 250 half widths of the box at the
+coarsest level to 0.025 at the finest, and is above 1 at six of ten: coarse steps throw an action on
+the faces that the gradient points to, from where the last four levels can still drift 1.65 half
+widths in all. Without the division (the digest's form, `gradient='plain'`) w is 1 / tau of the
+twins' sum, so that of their mean tau = 1 / (2 w), in scaled reward.
 How far either is from exp(Q / tau) where that is known: `analysis/probes/exactness.py`.
 Equations (1) to (4) are the authors' code; `paper/differences.md` says where the digest parts.
 """
@@ -143,12 +144,10 @@ class NCLQL(LangevinAgent):
             raise ValueError(
                 f"smallest_noise {own.smallest_noise} is above largest_noise {own.largest_noise}"
             )
-        noise_levels = geometric_noise_levels(
-            own.largest_noise, own.smallest_noise, own.noise_levels
-        )
-        self.noise_levels = torch.tensor(noise_levels, device=device)
+        sigmas = geometric_noise_levels(own.largest_noise, own.smallest_noise, own.noise_levels)
+        self.sigmas = torch.tensor(sigmas, device=device)
         self.step_sizes = torch.tensor(
-            annealed_step_sizes(noise_levels, own.finest_step_size), device=device
+            annealed_step_sizes(sigmas, own.finest_step_size), device=device
         )
         self.walk = {
             "annealed": list(range(own.noise_levels)),
@@ -198,7 +197,7 @@ class NCLQL(LangevinAgent):
         # The loss of a twin, on average; steps are on sums.
         metrics = {"td_loss": loss / 2, "q_mean": value.mean(), "q_absolute": value.abs().mean()}
         if own.conditioning:
-            noisy_action = batch.action + self.noise_levels[noise.level, None] * noise.perturbation
+            noisy_action = batch.action + self.sigmas[noise.level, None] * noise.perturbation
             clean_value = value.mean(0)  # before the TD step
         if own.update_steps == "separate":
             metrics["td_gradient_norm"] = self.step(loss)

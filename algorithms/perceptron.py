@@ -22,7 +22,7 @@ class Layers(NamedTuple):
     """Parameters of one network: x and further inputs, hidden layers of Mish, a linear output."""
 
     first: Tensor
-    """(inputs + further inputs + 1, width), the last row the bias."""
+    """(inputs + further inputs, width); the last further input is 1, and its row the bias."""
     output: Tensor
     """(outputs, width): for so few outputs the faster way round."""
     output_bias: Tensor

@@ -10,8 +10,8 @@ A Gaussian policy pi and a value V are fitted to a rollout of the policy before 
 with A standardised over each minibatch, and Adam's step size falling linearly to zero. An episode
 ends at a time limit too, but (1) goes on through it by the value of the true final observation.
 
-Where implementations differ this follows Stable-Baselines3, which one fit to a rollout equals where
-the options agree; `paper/differences.md` has the rest.
+Where implementations differ this follows Stable-Baselines3: where the options agree, one fit to a
+rollout equals one call of its `train`. `paper/differences.md` has the rest.
 """
 
 import math
@@ -45,7 +45,7 @@ class Configuration:
     Stable-Baselines3's 2,048, made a multiple of 5 environments."""
     fewest_rollouts: int = 20
     """A run too short for as many rollouts gets as many shorter ones. Source: ours: a smoke run is
-    six full rollouts long, too few to learn from; runs above 41,000 transitions are not touched."""
+    few full rollouts long, too few to learn from; runs above 41,000 transitions are not touched."""
     minibatches: int = 32
     """Nearly equal parts that a rollout is cut into. Source: CleanRL's ppo_continuous_action."""
     smallest_minibatch: int = 50
@@ -54,9 +54,9 @@ class Configuration:
     epochs: int = 10
     """Passes over a rollout. Source: Schulman et al. (2017), table 3."""
     discount: float = 0.99
-    """Of future rewards, in [0, 1). Source: Schulman et al. (2017), table 3."""
+    """gamma, of future rewards, in [0, 1). Source: Schulman et al. (2017), table 3."""
     trace_decay: float = 0.95
-    """Lambda of generalised advantage estimation, in [0, 1]. Source: Schulman et al. (2017),
+    """lambda, of generalised advantage estimation, in [0, 1]. Source: Schulman et al. (2017),
     table 3."""
     clip_range: float = 0.2
     """epsilon, half-width of the interval around 1 beyond which the probability ratio earns
@@ -73,11 +73,11 @@ class Configuration:
     """Gradients of policy and value together are scaled down to this norm, in (0, inf). Source:
     Huang et al. (2022), detail 11."""
     value_coefficient: float = 0.5
-    """Weight of the value's mean squared error, in [0, inf). Source: Stable-Baselines3's
+    """c_V, weight of the value's mean squared error, in [0, inf). Source: Stable-Baselines3's
     default."""
     entropy_coefficient: float = 0.0
-    """Weight of the entropy bonus, in [0, inf). Source: Schulman et al. (2017), section 6.1: none
-    for continuous control."""
+    """c_H, weight of the entropy bonus, in [0, inf). Source: Schulman et al. (2017), section 6.1:
+    none for continuous control."""
     hidden_width: int = 64
     """Units of each of the two hidden layers of policy and value. Source: Schulman et al. (2017),
     section 6.1."""

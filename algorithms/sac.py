@@ -8,8 +8,8 @@ tuned so that the policy keeps an entropy of minus the action dimension:
     pi: maximise  E [min_i Q_i(s, a) - alpha log pi(a|s)],  a ~ pi(.|s)                          (3)
     log alpha: minimise  -log alpha E [log pi(a|s) + target entropy]                             (4)
 
-The one difference from Stable-Baselines3: its guard of 1e-6 in the logarithm of the change of
-variables is not needed here.
+The one difference from Stable-Baselines3 in an update: its guard of 1e-6 in the logarithm of the
+change of variables is not needed here.
 """
 
 import math

@@ -79,8 +79,8 @@ MUTATIONS = [
     Mutation(
         "NC-LQL: the noisy action is clipped",
         NC_LQL,
-        "noisy_action = batch.action + self.noise_levels[noise.level, None] * noise.perturbation",
-        "noisy_action = (batch.action + self.noise_levels[noise.level, None]"
+        "noisy_action = batch.action + self.sigmas[noise.level, None] * noise.perturbation",
+        "noisy_action = (batch.action + self.sigmas[noise.level, None]"
         " * noise.perturbation).clamp(-1, 1)",
     ),
     Mutation(

@@ -38,7 +38,7 @@ def test_noise_levels_are_drawn_over_all_but_the_finest():
     levels = torch.cat([agent.draw_update_noise(1000).level for _ in range(10)])
     counts = torch.bincount(levels, minlength=10)
     assert counts[9] == 0 and counts[:9].min() > 900
-    assert agent.noise_levels[levels].min() > agent.noise_levels[9]
+    assert agent.sigmas[levels].min() > agent.sigmas[9]
 
 
 def test_coarse_levels_learn_the_smoothed_q():
@@ -92,7 +92,7 @@ def test_joint_step_follows_the_sum_of_both_losses():
     )
     finest = torch.full_like(noise.level, 9)
     loss, value = agent.regression_loss(batch.observation, batch.action, finest, target)
-    noisy = batch.action + agent.noise_levels[noise.level, None] * noise.perturbation
+    noisy = batch.action + agent.sigmas[noise.level, None] * noise.perturbation
     smoothing, _ = agent.regression_loss(batch.observation, noisy, noise.level, value.mean(0))
     weight = agent.critics.output.weight
     gradient = torch.autograd.grad(loss + smoothing, weight)[0]
