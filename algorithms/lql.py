@@ -15,8 +15,10 @@ only with it is exp(Q / tau) the stationary law. K steps of size epsilon are nei
 exact: the chain forgets its start over about 2 / (epsilon w k) steps where Q has curvature k. And
 (2) has no entropy term, so its fixed point is, but for the lesser of two being chosen, the value of
 the policy that (1) draws, exp(Q / tau) / Z were it exact, not the maximum-entropy optimum. Where
-|Q| grows in training, as NC-LQL's does on MuJoCo, a fixed w goes from inert to saturated:
-`drift_length` and `next_action_on_face` show where a run stands.
+|Q| grows in training, as NC-LQL's does on MuJoCo, a fixed w goes from inert to saturated. The
+defaults are the pair of best return in `sweep_lql`, where the chain ended saturated: a chain in
+curvature k of Q is stable only while epsilon w k < 4. `drift_length` and `next_action_on_face` show
+where a run stands.
 
 Source: the digest, with the constants of the authors' NC-LQL code where the digest has none.
 """

@@ -37,7 +37,7 @@ from analysis.records import Records, RunRecord, read_run
 from analysis.scores import cell_note
 
 WORDS = {
-    "action_on_face": "share of actions\non faces",
+    "action_on_face": "share of coordinates\non faces",
     "q_absolute": "mean |Q|,\nin returns",
     "drift_length": "drift of a step,\nhalf widths",
 }
