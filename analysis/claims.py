@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims_page import markdown
+from analysis.comparisons import EVERY
 from analysis.declarations import CHOSEN, Declaration, declarations, read_claims, rule
 from analysis.derived import csv_bytes, tables_command
 from analysis.evidence import Evidence, NotTested, numbers
@@ -117,9 +118,18 @@ def _reason(
     if any(CHOSEN in test.get("where", {}).values() for test in claim.tests):
         parts.append(evidence.choice.note)
     excluded = evidence.unvalidated(claim.scale)
-    if excluded and any("env" in test.get("per", ()) for test in claim.tests):
+    if excluded and any(map(_is_over_environments, claim.tests)):
         parts.append(f"left out as not validated: {', '.join(excluded)}")
     return "; ".join(parts)
+
+
+def _is_over_environments(test: Mapping) -> bool:
+    """Whether each environment is a cell, or all are one."""
+    return (
+        "env" in test.get("per", ())
+        or test.get("where", {}).get("env") == EVERY
+        or "enters" in test
+    )
 
 
 def _absent_runs(cells: Sequence[Cell]) -> str:

@@ -115,7 +115,8 @@ def sample_efficiency(records: Records, scores: pd.DataFrame) -> pd.DataFrame:
     of transitions to threshold, each cut at the run's length (the restricted mean), with Student's
     interval, and how many of the `cells` (runs times thresholds) are censored, that is never
     crossed. Then for every ordered pair the ratio of restricted means, algorithm to comparator, for
-    each environment and threshold and, with env `all`, their geometric mean over all of them.
+    each environment and threshold and, with env `all`, their geometric mean over all of them that
+    are validated.
     Censored runs pull a ratio towards 1.
     """
     table = crossings(records)
@@ -197,7 +198,10 @@ def _ratio_row(own: dict, other: dict, cells: dict, key: tuple, comparator: str)
 def _pooled_row(
     records: Records, table: pd.DataFrame, pair: list[dict], algorithm: str, comparator: str
 ) -> dict:
-    """The row of all environments and thresholds of a pair."""
+    """The row of all validated environments and thresholds of a pair."""
+    unvalidated = records.plan["unvalidated"]
+    left_out = [env for env in unvalidated if any(row["env"] == env for row in pair)]
+    pair = [row for row in pair if row["env"] not in unvalidated]
     arms = []
     for env in dict.fromkeys(row["env"] for row in pair):
         runs = table[table["env"] == env]
@@ -228,5 +232,10 @@ def _pooled_row(
         "comparator_cells": total("comparator_cells"),
         "comparator_censored": total("comparator_censored"),
         "transitions": records.plan["transitions"],
-        "note": "; ".join(dict.fromkeys(f"{r['env']}: {r['note']}" for r in pair if r["note"])),
+        "note": "; ".join(
+            dict.fromkeys(
+                [f"{env}: left out, not validated" for env in left_out]
+                + [f"{row['env']}: {row['note']}" for row in pair if row["note"]]
+            )
+        ),
     }

@@ -115,14 +115,17 @@ def name_seeds(seeds: Iterable[int]) -> str:
 def matrices(records: Records, scores: pd.DataFrame) -> Matrices:
     """Normalised `scores` (of `final_scores`) by algorithm.
 
-    Environments without a scale and algorithms without a run in some environment are left out by
-    name. Where seeds are recorded in some environments only, a matrix has those recorded in all.
+    Environments without a scale, those that are not validated, and algorithms without a run in some
+    environment are left out by name. Where seeds are recorded in some environments only, a matrix
+    has those recorded in all.
     """
     left_out, environments = {}, []
     for env in records.plan["environments"]:
         scale = reference.normalisation(env)
         if isinstance(scale, str):
             left_out[env] = scale
+        elif env in records.plan["unvalidated"]:
+            left_out[env] = "not validated"
         else:
             environments.append(env)
     found = Matrices({}, environments, {}, left_out, {}, {})

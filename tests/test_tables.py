@@ -182,6 +182,26 @@ def test_aggregates_name_what_they_leave_out(folder):
     assert [found["seeds"], found["environments"], found["enters_verdicts"]] == [5, 4, "yes"]
 
 
+def test_what_is_not_validated_enters_no_pool(folder):
+    """Neither the aggregates nor the ratio of transitions over all environments."""
+    speeds = {HOPPER: (100, 50), "Ant-v4": (100, 400)}
+    returns = {
+        (env, algorithm, seed): linear(speed * (1 + 0.01 * seed))
+        for env, both in speeds.items()
+        for algorithm, speed in zip(("nc_lql", "ppo"), both, strict=True)
+        for seed in range(5)
+    }
+    plan = plant(returns, thresholds={HOPPER: [200], "Ant-v4": [200]})
+    plan["scales"]["desk"]["unvalidated"] = {"Ant-v4": "another MuJoCo"}
+    found = derived(plan)
+    pooled = row(found["sample_efficiency.csv"], env="all", algorithm="nc_lql")
+    single = row(found["sample_efficiency.csv"], env=HOPPER, algorithm="nc_lql", comparator="ppo")
+    assert pooled["ratio"] == pytest.approx(single["ratio"]) and pooled["ratio"] < 0.7
+    assert pooled["note"] == "Ant-v4: left out, not validated" and pooled["cells"] == 5
+    aggregate = row(found["aggregate.csv"], algorithm="ppo", aggregate="mean")
+    assert [aggregate["over"], aggregate["left_out"]] == [HOPPER, "Ant-v4: not validated"]
+
+
 def test_an_algorithm_without_an_environment_has_no_aggregate(folder):
     returns = runs(HOPPER, "ppo", [900.0, 800.0]) | runs(HOPPER, "lql", [900.0, 800.0])
     returns |= runs(CHEETAH, "lql", [2000.0])
