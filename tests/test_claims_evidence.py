@@ -159,6 +159,15 @@ def other_quantities() -> list[dict]:
     rows = []
     for algorithm, networks in (("nc_lql", 4), ("sac", 5), ("diffusion_ql", 6)):
         rows.append(shared | {"quantity": "networks", "algorithm": algorithm, "value": networks})
+    # As run, an actor-critic of fewer layers is smaller on one of two environments.
+    for algorithm, *trained in (
+        ("nc_lql", 286, 476),
+        ("sac", 218, 505),
+        ("diffusion_ql", 420, 707),
+    ):
+        for env, value in zip((HOPPER, "Humanoid-v4"), trained, strict=True):
+            own = {"quantity": "trainable_parameters", "algorithm": algorithm, "env": env}
+            rows.append(shared | own | {"value": value})
     nc = {"algorithm": "nc_lql", "device_type": "cpu", "low": 0.5, "high": 40, "repeats": 10}
     for comparator in ("sac", "diffusion_ql"):
         ratio = {"comparator": comparator, "value": 0.7, "low": 0.7, "high": 0.7}
@@ -182,6 +191,9 @@ def test_costs_by_denoising_steps_and_without_a_gpu(probed):
     assert verdict(table, "12-cpu") == "inconclusive" and verdict(table, "15") == "supported"
     assert verdict(table, "11a-sac") == verdict(table, "11b-sac") == "supported"
     assert table.loc["11a-sac", ["value", "cell"]].tolist() == [0.8, HOPPER]
+    assert verdict(table, "11d-diffusion_ql") == "supported"
+    assert table.loc["11d-sac", ["verdict", "holding"]].tolist() == ["not supported", 1]
+    assert table.loc["11d-sac", "reason"] == f"counted: not on {HOPPER}"
     rows += [compute("cuda", steps, 0.5) for steps in (5, 20, 100)]
     cuda = {"quantity": "batching_gain", "batch": 256, "algorithm": "nc_lql", "value": 90}
     cuda |= {"device_type": "cuda", "low": 80, "high": 100, "repeats": 10}
