@@ -43,6 +43,9 @@ COLUMNS = [
     "degrees_of_freedom",
 ]
 
+PROBES = dict.fromkeys(("inside_share", "least_mode_mass_ratio"), "samples")
+"""What is of samples of the policies, which a probe drew, and not of the runs themselves."""
+
 
 def table(studies: Sequence[Study]) -> pd.DataFrame:
     """All quantities of all studies."""

@@ -51,6 +51,9 @@ COLUMNS = [
     *("transitions", "updates", "minimum", "maximum", "censored", "comparator_censored", "note"),
     "degrees_of_freedom",
 ]
+SAMPLED = ("mode_mass_ratio", "least_mode", "greatest_mode", "inside_share", "divergence", "regret")
+PROBES = dict.fromkeys(SAMPLED, "samples")
+"""What is of samples of the policies, which a probe drew, and not of the runs themselves."""
 INVERSE_TEMPERATURE = 20.0
 """In units of 1 / reward, of the soft policy that all are held against: the best modes then hold
 almost all mass. LQL's own is the same (`settings_of` in the protocol, times its reward scale)."""

@@ -5,7 +5,8 @@
 writes NAME.csv, figures/NAME.csv and figures/NAME.svg into the folder. `analysis.<NAME>` has the
 table and `analysis.figures.<NAME>` the figure. The studies' plan.json (`analysis.plan.at_hand`)
 says what was planned; a run without a record is a gap, named in the column `note`, and nothing is
-trained for it. Same records, same bytes.
+trained for it. The last column, `records`, has the folders of the records that a row is made of, a
+contrast's both. Same records, same bytes.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import pandas as pd
 
 from algorithms.options import planned_evaluations
 from analysis import statistics
-from analysis.artefacts import LABORATORY, RESULTS, laboratory_files
+from analysis.artefacts import LABORATORY, PROBES, RESULTS, laboratory_files
 from analysis.derived import csv_bytes
 from analysis.probes import run_probes
 from analysis.records import RecordError, Records, load_plan, read_scale
@@ -163,6 +164,21 @@ def budget(runs: pd.DataFrame) -> dict[str, float]:
     return {name: recorded[name].max() for name in ("transitions", "updates", "optimiser_steps")}
 
 
+def record_folders(
+    row: Mapping[str, Any], studies: Sequence[Study], probes: Mapping[str, str]
+) -> str:
+    """Folders of the records that a row is made of, those of a contrast's arms parted by ` / `, `*`
+    for the labels of a knob's range; empty where there is none. `probes` has the probe whose
+    records they are instead of runs', by how a quantity begins."""
+    probe = next((probes[name] for name in probes if row["quantity"].startswith(name)), None)
+    root = PROBES / probe if probe else RESULTS / "runs"
+    arms = [row.get("label") or row["algorithm"], row.get("comparator")]
+    if row.get("knob") and not row.get("label"):
+        arms = [f"{arm}*" for arm in arms if arm]
+    folders = [root / study.name / row["env"] / arm for arm in arms if arm for study in studies]
+    return " / ".join(str(at) for at in folders if any(at.parent.glob(at.name)))
+
+
 def derive(table: str, studies: Sequence[Study]) -> dict[str, bytes]:
     """Contents of the table's files by their path under the folder. RecordError."""
     from analysis.figures.style import render
@@ -171,6 +187,8 @@ def derive(table: str, studies: Sequence[Study]) -> dict[str, bytes]:
     figure = import_module(f"analysis.figures.{table}")
     frame = module.table(studies)
     shown = csv_bytes(figure.data(studies, frame))
+    probes = getattr(module, "PROBES", {})
+    frame["records"] = [record_folders(row, studies, probes) for row in frame.to_dict("records")]
     counts = [name for name in COUNTS if name in frame]
     contents = (csv_bytes(frame, counts), render(shown, figure.draw), shown)
     return dict(zip(laboratory_files(table), contents, strict=True))

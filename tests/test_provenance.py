@@ -1,5 +1,9 @@
-"""Which machines a run says that it was at."""
+"""Which machines a run says that it was at, and of which code records are."""
 
+import subprocess
+
+import pytest
+from repository import ROOT
 from runs import before_step, document, run, terminate
 
 from algorithms import record
@@ -29,3 +33,14 @@ def document_of_a_run_that_stayed(folder):
         run(folder)
     run(folder)
     return document(folder)
+
+
+def test_committed_records_are_of_clean_trees():
+    """Whoever doubts a number finds the code that gave it under the commit that its record names."""
+    listed = ["git", "ls-files", "-z", "results/runs/*run.json", "results/probes/*.json"]
+    told = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True)
+    files = told.stdout.split("\0")[:-1]
+    if not files:
+        pytest.skip("no repository here")
+    assert len(files) > 100
+    assert [file for file in files if '"dirty": true' in (ROOT / file).read_text()] == []

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from planted import curve
-from studied import MULTI, ROOT, SEEDS, elsewhere, leave, samples, study
+from studied import FAR, MULTI, ROOT, SEEDS, elsewhere, leave, samples, study
 
 from algorithms import algorithm
 from analysis import bandit, laboratory
@@ -132,6 +132,28 @@ def test_every_table_and_figure_is_had_without_a_record(table):
             for column, wanted in test["where"].items():
                 rows = rows[rows[column] == (chosen if wanted == CHOSEN else wanted)]
             assert len(rows) == len(rows.drop_duplicates(test["per"])) > 0, test["where"]
+
+
+def test_every_row_leads_to_the_records_that_it_is_made_of():
+    read = study({(FAR, label, seed): curve(1) for label in ("lql", "nc_lql") for seed in SEEDS})
+    leave("samples", "study", FAR, "lql", 0, samples([[0.6, 0.6]]))
+    frame = pd.read_csv(BytesIO(derive("bandit", [read()])["bandit.csv"]), keep_default_na=False)
+
+    def led_to(quantity, algorithm):
+        own = frame[(frame["quantity"] == quantity) & (frame["algorithm"] == algorithm)]
+        return set(own["records"])
+
+    runs, drawn = f"results/runs/study/{FAR}", f"results/probes/samples/study/{FAR}"
+    assert led_to("evaluated_regret", "nc_lql") == {f"{runs}/nc_lql"}
+    assert led_to("far_mode_transitions_ratio", "lql") == {f"{runs}/lql / {runs}/nc_lql"}
+    # Of samples, which one of the two lacks, and of no run.
+    assert led_to("mode_mass_ratio", "lql") == {f"{drawn}/lql"}
+    assert led_to("mode_mass_ratio", "nc_lql") == led_to("mode_mass_ratio", bandit.EXACT) == {""}
+    assert all(any(Path(at).rglob("*.json")) for at in led_to("mode_mass_ratio", "lql"))
+    ranges = {"quantity": "share", "algorithm": "lql", "knob": "w", "env": FAR}
+    assert laboratory.record_folders(ranges, [read()], {}) == f"{runs}/lql*"
+    ranges["comparator"] = "nc_lql"
+    assert laboratory.record_folders(ranges, [read()], {}) == f"{runs}/lql* / {runs}/nc_lql*"
 
 
 def test_proposals_of_no_method_with_a_temperature_are_a_figure_all_the_same():
