@@ -36,7 +36,7 @@ def document_of_a_run_that_stayed(folder):
 
 
 def test_committed_records_are_of_clean_trees():
-    """Whoever doubts a number finds the code that gave it under the commit that its record names."""
+    """Whoever doubts a number finds the code that gave it under the commit of its record."""
     listed = ["git", "ls-files", "-z", "results/runs/*run.json", "results/probes/*.json"]
     told = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True)
     files = told.stdout.split("\0")[:-1]
