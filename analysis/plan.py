@@ -7,6 +7,7 @@ imported too, but only where a configuration is not in the cache yet.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -325,12 +326,21 @@ class Plan(Studies):
                 refuse(error)
             stamp = STAMPS / scale
             if self._is_main_process:
+                self._remove_plan_of_another_default(scale)
                 is_done = not self.to_train(scale)
                 renew(stamp, Path(folder) / "plan.json", state if is_done else None)
             # All runs, recorded or not: a set of inputs that shrinks would look like a change.
             runs = [] if self.missing == "gap" else self.runs(scale)
             self._prepared[folder] = [str(stamp), *(f"{run.path}/run.json" for run in runs)]
         return self._prepared[folder]
+
+    def _remove_plan_of_another_default(self, scale: str) -> None:
+        """Which the scale left elsewhere when it was the default one, or was not yet."""
+        for folder in {RESULTS, RESULTS / scale} - {Path(self.folder(scale))}:
+            file = folder / "plan.json"
+            with contextlib.suppress(OSError, ValueError):
+                if json.loads(file.read_bytes())["scale"] == scale:
+                    file.unlink()
 
     def prepare_at_hand(self, study: str) -> str:
         """The stamp that the plan of a study's records at hand waits for, as `prepare`; it waits

@@ -9,7 +9,8 @@
 from glob import glob
 
 SAMPLER_TABLES = {"exactness": "sampler_exactness", "mixing": "mixing"}
-SAMPLERS_SMOKE = PLAN.folder("smoke") if "smoke" in PLAN.scales else "build/smoke"
+# Its own folder, whatever scale is the default one: in that one's stand the tables of all records.
+SAMPLERS_SMOKE = "results/smoke" if "smoke" in PLAN.scales else "build/smoke"
 
 
 SAMPLER_FILES = [

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from planted import curve, plant
 
-from analysis import artefacts, claims, declarations, reference, tables
+from analysis import claims, declarations, reference, tables
 from analysis.comparisons import compare, sample_efficiency
 from analysis.derived import csv_bytes
 from analysis.figures import probability_of_improvement
@@ -66,12 +66,13 @@ def derive(plan: dict, missing: str = "refuse", with_improvement: bool = False) 
 
 
 def decided(plan: dict, missing: str = "refuse", others: dict | None = None) -> pd.DataFrame:
-    """The table of claims on tables that are there, by claim."""
+    """The table of claims on tables that are there, all of the plan's making, by claim."""
+    document = declarations.read_claims()
     plan |= {
         "others": {"paper": PAPER, "comparator": COMPARATOR} | (others or {}),
-        "artefacts": list(artefacts.TABLES),
+        "artefacts": [name for name in document["evidence"] if Path(plan["folder"], name).exists()],
     }
-    table = claims.claims_table(declarations.read_claims(), plan, missing)
+    table = claims.claims_table(document, plan, missing)
     return table.set_index("claim")
 
 

@@ -129,6 +129,15 @@ def test_a_probe_that_the_suite_lacks_is_a_named_gap_until_the_workflow_has_it(p
         claims.claims_table(declarations.read_claims(), probed, "gap")
 
 
+def test_a_table_that_another_default_scale_has_left_is_no_evidence(probed):
+    """Its workflow made it in the folder that is now this scale's, whose workflow does not."""
+    write_evidence("sampler_exactness.csv", exactness({"ring": (0.01, 0.001)}))
+    assert verdict(decided(probed), "1a-20") == "supported"
+    probed["artefacts"].remove("sampler_exactness.csv")
+    table = claims.claims_table(declarations.read_claims(), probed, "refuse").set_index("claim")
+    assert table.loc["1a-20", "reason"].startswith("gap: not measured yet, awaits")
+
+
 def test_a_probe_without_rows_is_a_gap_only_where_gaps_were_asked_for(probed):
     write_evidence("sampler_exactness.csv", [])
     assert decided(probed, "gap").loc["1a-20", "reason"].startswith("gap: ")

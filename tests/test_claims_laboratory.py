@@ -105,7 +105,7 @@ DECIDED = [
 def test_a_claim_is_decided_by_the_side_of_its_bound(plan, table, claim, changes, expected):
     write(table, claim, changes)
     family = [c for c in DOCUMENT["claims"] if c["id"].split("-")[0] == claim.split("-")[0]]
-    plan |= {"others": {"comparator": COMPARATOR}, "artefacts": []}
+    plan |= {"others": {"comparator": COMPARATOR}, "artefacts": [table]}
     table = claims.claims_table(DOCUMENT | {"claims": family}, plan, "refuse")
     found = table.set_index("claim").loc[claim]
     assert found["verdict"] == expected, found["reason"]

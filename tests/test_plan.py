@@ -1,6 +1,7 @@
 """The protocol: read whole or refused in one line that names the key; what it asks to be run."""
 
 import copy
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +18,13 @@ from algorithms.options import configuration_hash, planned_evaluations, resolve_
 from analysis.estimate import describe_cost
 from analysis.plan import Plan, PlanError
 from analysis.protocol import PROTOCOL, ProtocolError, read_protocol
+from analysis.records import load_plan
 
 FUZZ = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-DOCUMENT = yaml.safe_load((Path(__file__).parent.parent / PROTOCOL).read_text())
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = yaml.safe_load((ROOT / PROTOCOL).read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -279,6 +282,19 @@ def test_a_setting_of_a_scale_is_for_those_that_have_it_and_one_of_a_variant_is_
     variant |= _with("scales.smoke.variants", ["ppo_odd"])
     with pytest.raises(PlanError, match="ppo_odd on Hopper-v4: unknown setting 'batch_size'"):
         Plan(variant, file).resolve("smoke")
+
+
+def test_a_scale_is_read_by_the_plan_of_the_present_default(monkeypatch, tmp_path):
+    """Its plan stands elsewhere under another default, where the reader of a plan looks first."""
+    monkeypatch.chdir(tmp_path)
+    for default in ("paper", "desk", "paper"):
+        plan = Plan({"default": default, "missing": "gap"}, ROOT / PROTOCOL)
+        folder = plan.folder("desk")
+        plan.prepare(folder)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder, "plan.json").write_text(json.dumps(plan.document("desk", {})) + "\n")
+        found = load_plan("desk")
+        assert (found["default_scale"], found["folder"]) == (default, folder)
 
 
 def test_more_seeds_are_planned_without_an_algorithm(monkeypatch, tmp_path):
