@@ -1,9 +1,9 @@
 """From records to one score a run, and to the matrices that statistics over environments take.
 
-A run's final score is the mean of the last tenth of its evaluations; its best evaluation stands
-beside it and is never mixed with it. A run that diverged left no policy that acts: it stays, and
-scores the lower of its last tenth of evaluations and its untrained one, so that to diverge is never
-worth more than not to have learned.
+A run's final score is the mean of the last tenth of its evaluations; its best evaluation after the
+untrained one stands beside it and is never mixed with it. A run that diverged left no policy that
+acts: it stays, and scores the lower of its last tenth of evaluations and its untrained one, so that
+to diverge is never worth more than not to have learned.
 """
 
 import math

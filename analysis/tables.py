@@ -38,10 +38,11 @@ def table1(records: Records, scores: pd.DataFrame) -> pd.DataFrame:
     """Final returns by algorithm and environment, over the seeds that are recorded.
 
     mean, minimum and maximum of the final scores; low and high of Student's t at 95 %, empty under
-    five seeds; best, the mean over seeds of each run's best evaluation; claimed, what the digest
-    prints, for the environment's version that it names; diverged, how many of the runs did;
-    untrained, random and zero, what learning is held against, and learned, how many runs ended
-    above all three; wall_seconds, the mean of a run; note, missing seeds and the like by name.
+    five seeds; best, the mean over seeds of each run's best evaluation after the untrained one;
+    claimed, what the digest prints, for the environment's version that it names; diverged, how many
+    of the runs did; untrained, random and zero, what learning is held against, and learned, how
+    many runs ended above all three; wall_seconds, the mean of a run; note, missing seeds and the
+    like by name.
     """
     rows = []
     for algorithm in records.plan["algorithms"]:
@@ -92,7 +93,8 @@ def table1_markdown(plan: Mapping, records: Records, table: pd.DataFrame) -> str
         "",
         f"{number(scale['transitions'])} environment transitions a run, warm-up included. "
         "Final: mean of the last tenth of a run's evaluations, then over seeds. "
-        "Best: mean over seeds of each run's best evaluation, never mixed with the former. "
+        "Best: mean over seeds of each run's best evaluation after the untrained one, never mixed "
+        "with the former. "
         f"Intervals: 95 %, Student's t over seeds, from {statistics.MINIMUM_SEEDS} seeds on. "
         "Digest: what a third party's digest of the paper states, without seeds or steps. "
         "Learned: runs above random actions, zero actions and their own untrained evaluation.",
