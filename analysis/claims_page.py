@@ -18,7 +18,7 @@ MEANING = {
 
 
 def tally(table: pd.DataFrame) -> dict[str, int]:
-    """How many claims have each verdict, in the order of `VERDICTS`."""
+    """How many rows have each verdict, in the order of `VERDICTS`."""
     counts = Counter(table["verdict"])
     return {verdict: counts[verdict] for verdict in VERDICTS}
 

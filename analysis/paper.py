@@ -20,7 +20,9 @@ from analysis.bandit import EXACT
 from analysis.captions import Picture, pictures
 from analysis.claims_page import amendment, of_families, tally
 from analysis.declarations import read_claims
+from analysis.probes import crossing
 from analysis.records import RecordError, load_plan
+from analysis.statistics import SMOOTHING_WINDOW
 
 SOURCE = Path("paper/paper.typ")
 DRAWN = ("value", "first", "second")
@@ -48,6 +50,7 @@ def build(folder: Path) -> bytes:
                 if shows_a_record(picture)
             ]
         ),
+        "averaged": json.dumps({"evaluations": SMOOTHING_WINDOW, "budgets": crossing.WINDOW}),
         "tallies": json.dumps(tallies(folder / "claims.csv")),
         "topics": json.dumps(document["topics"]),
         "amendments": json.dumps([amendment(change) for change in document["amendments"]]),

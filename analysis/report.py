@@ -27,6 +27,7 @@ from analysis.declarations import read_claims
 from analysis.derived import command, number
 from analysis.figures.style import base_of, looks
 from analysis.records import RecordError, Records
+from analysis.statistics import SMOOTHING_WINDOW
 
 TEMPLATE = Path("paper/report")
 TABLES = (
@@ -73,6 +74,7 @@ def derive(plan: Mapping, records: Records) -> dict[str, bytes]:
         "amendments": [claims_page.amendment(change) for change in claims["amendments"]],
         "budget": report_parts.budget(records.plan),
         "returns": report_parts.returns(tables["table1"], records.plan, names),
+        "averaged": SMOOTHING_WINDOW,
         "efficiency": report_parts.efficiency(tables["sample_efficiency"], names),
         "hyperparameters": report_parts.hyperparameters(tables["hyperparameters"], names),
         "runs": report_parts.run_rows(tables["provenance"], tables["final_scores"], names),

@@ -35,7 +35,8 @@ def _value(cell: str) -> float:
 def lead(claims: pd.DataFrame, table1: pd.DataFrame) -> str:
     """The page in a few sentences."""
     words = [claims_page.counted(claims, verdict) for verdict in VERDICTS]
-    told = f"Of {len(claims)} statements, {listed(words)}."
+    families = claims["family"].nunique()
+    told = f"{families} claims in {len(claims)} rows: {listed(words)}."
     recorded = sum(map(_value, table1["seeds"]))
     planned = sum(map(_value, table1["planned_seeds"]))
     if recorded == 0:

@@ -21,7 +21,8 @@ from audited import (
 )
 from planted import plant
 
-from analysis import claims_page, declarations, reference
+from analysis import claims_page, declarations, reference, statistics
+from analysis.probes import crossing
 from analysis.records import RecordError
 
 
@@ -286,6 +287,18 @@ def test_the_comparator_is_the_better_form_on_the_seeds_of_its_study(folder):
     assert found["verdict"] == "not supported"
     assert "held against diffusion_ql_no_cloning, the best of its forms" in found["reason"]
     assert verdict(decided(plan, others={"comparator": chosen}), "5-published-desk") == "supported"
+
+
+def test_a_measure_says_what_is_averaged_before_a_threshold_is_looked_for():
+    """Else a best evaluation above a return that was never reached is a contradiction."""
+    measures = {
+        claim["id"].split("-")[0]: claim["tests"][0]["measure"]
+        for claim in declarations.read_claims()["claims"]
+        if "tests" in claim
+    }
+    assert f"a mean of {statistics.SMOOTHING_WINDOW} successive evaluations" in measures["8"]
+    for claim in ("3", "13"):
+        assert f"averaged over {crossing.WINDOW} neighbouring budgets" in measures[claim]
 
 
 def test_every_amendment_is_printed(folder):

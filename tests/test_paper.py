@@ -94,6 +94,7 @@ def test_without_a_record_the_sentences_say_so(folder):
     full = five_seeds()
     furnished(full)
     said = text()
+    assert "a mean of 3 successive evaluations" in said
     assert f"All {len(full)} planned runs are recorded" in said and "no interval" not in said
 
 

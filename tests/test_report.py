@@ -119,6 +119,7 @@ def test_verdicts_are_counted_and_come_first(folder):
     for verdict, count in table["verdict"].value_counts().items():
         badge = f'data-verdict="{verdict.replace(" ", "-")}" aria-pressed="false"><b>{count}</b>'
         assert badge in text
+    assert f"{table['family'].nunique()} claims in {len(table)} rows" in shown.words
     sections = [a["id"] for tag, a in shown.elements if tag == "section"]
     assert sections[:3] == ["verdicts", "returns", "curves"] and sections[-1] == "runs"
     anchors = {a["href"][1:] for tag, a in shown.elements if tag == "a"}

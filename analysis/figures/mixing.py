@@ -20,6 +20,7 @@ from analysis.artefacts import RESULTS
 from analysis.figures.samplers import LANDSCAPES, handles, in_order, line, small
 from analysis.figures.style import GREY, figure, footer, render
 from analysis.mixing import PROBE, mixing_table
+from analysis.probes.crossing import WINDOW
 from analysis.probes.quantities import QuantityRecord
 from analysis.sampler_records import derive
 
@@ -60,9 +61,9 @@ def draw(frame: pd.DataFrame) -> Figure:
     footer(
         shown,
         [
-            f"Until the mode weight's error is at most {threshold:g} and stays there. Bars: 95 %, "
-            f"{repeats} repeats of independent chains; each sampler at the best of equally "
-            "many step sizes.",
+            f"Until the mode weight's error, averaged over {WINDOW} neighbouring budgets, is at "
+            f"most {threshold:g} and stays there. Bars: 95 %, {repeats} repeats of independent "
+            "chains; each sampler at the best of equally many step sizes.",
             "Hollow: some repeats never got there and count as the budget (dashed).",
         ],
     )
