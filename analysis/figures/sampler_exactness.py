@@ -77,7 +77,7 @@ def _with_modes(main: pd.DataFrame) -> set[str]:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """The figure of a table of `data`."""
-    shown = figure(6.4)
+    shown = figure(6.7)
     samplers = in_order(frame["sampler"])
     landscapes = [name for name in LANDSCAPES if name in set(frame["landscape"])]
     upper, lower = shown.subfigures(2, 1, height_ratios=[2, 1.15])
@@ -96,21 +96,29 @@ def draw(frame: pd.DataFrame) -> Figure:
         _study(axis, frame[frame["part"] == study], samplers)
     studies[0].set_ylabel("total variation", fontsize=7)
     shown.legend(*handles(samplers), loc="outside upper center", ncols=3, fontsize=7)
+    footer(shown, _remarks(frame, samplers))
+    return shown
+
+
+def _remarks(frame: pd.DataFrame, samplers: Sequence[str]) -> list[str]:
+    """Small print: what each row shows, and a series that its name does not explain."""
     dimension_rows = frame[frame["part"] == "dimension"]
     study_rows = frame[frame["part"].isin(list(STUDIES))]
-    footer(
-        shown,
-        [
-            "Total variation to quadrature above that of as many exact draws. st.: held until "
-            "stationary; hollow: it did not become so. "
-            f"Second row: at {_first(dimension_rows)} gradient evaluations; of landscapes "
-            "without modes the energy distance, to that of exact draws. Third row: at "
-            f"{_first(study_rows)}.",
-            f"Bars: 95 %, {int(frame['repeats'].min())} repeats of independent chains. Each "
-            "sampler at the best of equally many step sizes, held ones at fine ones.",
-        ],
+    previous = (
+        "From the previous action: the plain chain, begun at an exact draw of the landscape's "
+        "mirror image along the first axis instead of uniformly, as if the state had just changed."
     )
-    return shown
+    return [
+        "First row: total variation to quadrature above that of as many exact draws. st.: held "
+        "until stationary; hollow: it did not become so. "
+        f"Second row: at {_first(dimension_rows)} gradient evaluations; of landscapes "
+        "without modes the energy distance, to that of exact draws.",
+        f"Third row: at {_first(study_rows)} gradient evaluations, by step size; with Q scaled at "
+        "the same temperature; and with actions that leave the box clipped, reflected or let go.",
+        previous if "previous" in samplers else "",
+        f"Bars: 95 %, {int(frame['repeats'].min())} repeats of independent chains. Each sampler at "
+        "the best of equally many step sizes (but where they are the axis), held ones at fine ones.",
+    ]
 
 
 def _first(rows: pd.DataFrame) -> str:

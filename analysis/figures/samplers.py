@@ -13,7 +13,7 @@ LANDSCAPES = {
     "rugged": "rugged",
 }
 NAMES = {
-    "plain": "plain chain (LQL)",
+    "plain": "plain chain",
     "previous": "from the previous action",
     "annealed_mean": "annealed, E[Q(a + σz)]",
     "annealed_soft": "annealed, τ log E[exp(Q(a + σz)/τ)]",
