@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 
 from analysis.bandit import EXACT, INVERSE_TEMPERATURE
 from analysis.derived import number
-from analysis.figures.style import GREY, figure, footer, grouped, looks
+from analysis.figures.style import figure, footer, grouped, looks
 from analysis.laboratory import Study
 from envs.bandit import landscape_of
 
 SHOWN = 300
 """Samples in a panel, over all seeds."""
 MOST_COLUMNS = 7
+CONTOUR = "#B3B3B3"
 COLUMNS = ["env", "algorithm", "base", "first", "second", "divergence", "inside_share", "note"]
 
 
@@ -92,9 +93,11 @@ def _panel(axis: Axes, env: str, rows: pd.DataFrame, name: str, colour) -> None:
     landscape = landscape_of(env)
     line = np.linspace(-1, 1, 81)
     action = np.stack(np.meshgrid(line, line, indexing="ij"), -1)
-    levels = np.linspace(0.1, 1.0, 7)
-    axis.contour(line, line, landscape.reward(action).T, levels, colors=[GREY], linewidths=0.35)
-    axis.plot(rows["first"], rows["second"], ".", color=colour, markersize=2, alpha=0.6, mew=0)
+    levels = np.linspace(0.1, 1.0, 5)
+    # Pale and thin, under dots large enough to be seen in print.
+    contours = {"colors": [CONTOUR], "linewidths": 0.3, "zorder": 1}
+    axis.contour(line, line, landscape.reward(action).T, levels, **contours)
+    axis.plot(rows["first"], rows["second"], ".", color=colour, markersize=3, alpha=0.7, mew=0)
     axis.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), xticks=[], yticks=[], aspect="equal")
     axis.set_title(name.replace(", ", ",\n"), fontsize=7)
     if rows["first"].isna().all():
