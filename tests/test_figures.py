@@ -13,7 +13,7 @@ import pytest
 from planted import curve, plant
 
 from analysis import reference
-from analysis.figures import chains_in_training, learning_curves, style
+from analysis.figures import chains_in_training, learning_curves, sensitivity, style
 from analysis.records import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,7 +117,7 @@ def test_actions_on_faces_are_averaged_over_parts_of_a_run_and_over_seeds(folder
     runs = {(HOPPER, "lql", seed): curve(1000.0, evaluations=60) for seed in range(2)}
     plan = plant(runs, evaluations=60, gaps=[(HOPPER, "sac", 0)])
     table, svg = draw("chains_in_training", "--missing", "gap")
-    own = table[table["algorithm"] == "lql"].set_index("transitions")
+    own = table[(table["algorithm"] == "lql") & table["value"].notna()].set_index("transitions")
     assert set(own["quantity"]) == {"action_on_face"} and len(own) == 30
     # Planted shares grow to a half at the end: the two evaluations of the fifteenth part.
     total = plan["scales"]["desk"]["transitions"]
@@ -138,6 +138,49 @@ def test_drawn_chains_tell_their_drift_and_the_size_of_q_in_returns(folder):
     )
     parts = chains_in_training.parts(run, 10_000).groupby("quantity")["value"].unique()
     assert parts["q_absolute"] == pytest.approx([20.0]) and parts["drift_length"] == [0.3]
+
+
+def test_a_method_without_the_size_of_q_says_what_its_runs_record(folder, monkeypatch):
+    def read(path):
+        run = read_run(path)
+        told = {"nc_lql": ("q_mean", "q_absolute"), "sac": ("q_mean",)}
+        columns = dict.fromkeys(told.get(Path(path).parts[-2], ()), 4.0)
+        return dataclasses.replace(run, metrics=run.metrics.assign(**columns))
+
+    plant(planted_runs(1, algorithms=("nc_lql", "sac", "ppo")))
+    monkeypatch.setattr(chains_in_training, "read_run", read)
+    text = words(draw("chains_in_training")[1])
+    assert "SAC: no |Q|, since its runs record the mean of Q alone (Hopper-v4)." in text
+    assert "PPO: no |Q|, since its runs record no Q (Hopper-v4)." in text
+    assert "NC-LQL: no" not in text
+
+
+def test_gaps_of_sensitivity_are_named_by_knob_and_dotted_lines_by_method():
+    def rows(algorithm, knob, factors, gaps=()):
+        common = {"env": "Pendulum-v1", "algorithm": algorithm, "base": algorithm, "knob": knob}
+        bounds = {"value": 1.0, "minimum": 1.0, "maximum": 1.0, "seeds": 1, "note": ""}
+        empty = dict.fromkeys(("value", "minimum", "maximum"), np.nan) | {"seeds": 0}
+        gap = empty | {"note": "gap: no record of seed 0"}
+        return [
+            common | {"series": "score", "factor": factor} | (gap if factor in gaps else bounds)
+            for factor in factors
+        ]
+
+    turned, every = (0.25, 1.0, 4.0), (np.nan,)
+    frame = pd.DataFrame(
+        [
+            *rows("lql", "temperature", turned, gaps=turned),
+            *rows("lql", "step_size", turned, gaps=turned),
+            *rows("nc_lql", "temperature", turned, gaps=(0.25, 4.0)),
+            *rows("sac", "", every),
+        ],
+        columns=sensitivity.COLUMNS,
+    )
+    text = words(style.render(frame.to_csv(index=False).encode(), sensitivity.draw).decode())
+    told = (
+        "LQL temperature; LQL step size; NC-LQL temperature x1/4 and 4: gap: no record of seed 0."
+    )
+    assert told in text and "SAC, as it is" in text
 
 
 def test_band_is_students_t_over_seeds(folder):

@@ -302,6 +302,8 @@ def test_machines_stand_side_by_side(tmp_path):
     assert sorted(devices) == [["cpu"], ["cuda: NVIDIA H200"]]
     drawn = growth_figure.draw(growth_figure.data(found))
     assert len(drawn.subfigs) == 2, "they never share a panel"
+    assert all(text.get_ha() == "left" for text in drawn.subfigs[0].axes[0].texts)
+    assert found["commit"].iloc[0][:10] in drawn.subfigs[0].get_suptitle()
 
 
 def test_a_machine_is_named_by_what_makes_it_fast():

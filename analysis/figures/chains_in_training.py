@@ -7,7 +7,8 @@ A row for each quantity of the runs' own metrics, a column for each environment:
 - `action_on_face`: share of the coordinates of exploring actions that lie on a face of the box, of
   every method. A chain whose drift is longer than the box leaves all of them there.
 - `q_absolute`: mean |Q| of the batches of methods that tell it, divided by their scale of rewards.
-  It grows as the critic learns, and with it the drift of plain LQL at a fixed temperature.
+  It grows as the critic learns, and with it the drift of plain LQL at a fixed temperature. Of a
+  method without it a note says whether its runs record any Q.
 - `drift_length`: (epsilon / 2) w |g| of plain LQL, in half widths of the box; NC-LQL divides by
   |g|.
 """
@@ -42,6 +43,9 @@ WORDS = {
     "drift_length": "drift of a step,\nhalf widths",
 }
 IS_LOGARITHMIC = {"q_absolute", "drift_length"}
+Q = "q_mean"
+UNSIGNED_UNRECORDED = "no |Q|, since its runs record the mean of Q alone"
+Q_UNRECORDED = "no |Q|, since its runs record no Q"
 PARTS = 30
 """Of a run, whose metrics are averaged."""
 COLUMNS = [
@@ -64,6 +68,10 @@ def data(plan: Mapping, records: Records) -> pd.DataFrame:
             of_seeds = pd.concat([pd.DataFrame(columns=["quantity", "transitions"]), *found])
             if of_seeds.empty:
                 rows.append(common | {"seeds": len(found), "note": cell_note(runs)})
+            elif "q_absolute" not in set(of_seeds["quantity"]):
+                tells_q = any(Q in read_run(path).metrics for path in recorded)
+                note = UNSIGNED_UNRECORDED if tells_q else Q_UNRECORDED
+                rows.append(common | {"quantity": "q_absolute", "seeds": len(found), "note": note})
             for (quantity, at), values in of_seeds.groupby(["quantity", "transitions"], sort=False):
                 row = {"quantity": quantity, "transitions": at, "value": values["value"].mean()}
                 row |= {"minimum": values["value"].min(), "maximum": values["value"].max()}
@@ -86,12 +94,14 @@ def parts(run: RunRecord, total: int) -> pd.DataFrame:
 def draw(frame: pd.DataFrame) -> Figure:
     """The figure of a table of `data`."""
     environments, look = list(dict.fromkeys(frame["env"])), looks(frame)
+    measured = frame[frame["value"].notna()]
     shown = figure(1.2 + 1.35 * len(WORDS))
     axes = shown.subplots(len(WORDS), len(environments), squeeze=False, sharex=True, sharey="row")
     for row, quantity in zip(axes, WORDS, strict=True):
         for axis, env in zip(row, environments, strict=True):
-            _panel(axis, frame[(frame["env"] == env) & (frame["quantity"] == quantity)], look)
-        if quantity in IS_LOGARITHMIC and (frame["quantity"] == quantity).any():
+            own = measured[(measured["env"] == env) & (measured["quantity"] == quantity)]
+            _panel(axis, own, look)
+        if quantity in IS_LOGARITHMIC and (measured["quantity"] == quantity).any():
             row[0].set_yscale("log")
         row[0].set_ylabel(WORDS[quantity], fontsize=7)
     for axis, env in zip(axes[0], environments, strict=True):
@@ -100,7 +110,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         axis.set_xlabel("transitions", fontsize=7)
         axis.xaxis.set_major_locator(MaxNLocator(3))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    drawn = frame.loc[frame["quantity"].notna(), "algorithm"].unique()
+    drawn = measured["algorithm"].unique()
     handles = [Line2D([], [], **_line(look[name]), label=look[name].name) for name in drawn]
     shown.legend(handles=handles, loc="outside upper left", ncols=5, fontsize=7)
     notes = frame[frame["note"] != ""].groupby(["algorithm", "note"], sort=False)["env"].unique()
@@ -113,13 +123,18 @@ def draw(frame: pd.DataFrame) -> Figure:
             + "The drift is LQL's, since NC-LQL's is fixed by its ladder.",
             *grouped(
                 [
-                    (look[label].name, f"{note} ({listed(list(of))})")
+                    (look[label].name, note + _where(list(of), environments))
                     for (label, note), of in notes.items()
                 ]
             ),
         ],
     )
     return shown
+
+
+def _where(of: Sequence[str], environments: Sequence[str]) -> str:
+    """Environments that a note is of, unless it is of several and all."""
+    return "" if len(of) == len(environments) > 1 else f" ({listed(of)})"
 
 
 def _line(style: Look) -> dict:

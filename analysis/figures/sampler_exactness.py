@@ -117,7 +117,8 @@ def _remarks(frame: pd.DataFrame, samplers: Sequence[str]) -> list[str]:
         "the same temperature; and with actions that leave the box clipped, reflected or let go.",
         previous if "previous" in samplers else "",
         f"Bars: 95 %, {int(frame['repeats'].min())} repeats of independent chains. Each sampler at "
-        "the best of equally many step sizes (but where they are the axis), held ones at fine ones.",
+        "the best of equally many step sizes (but where these are the axis), held ones at fine "
+        "ones.",
     ]
 
 

@@ -5,15 +5,15 @@ of the best that any knob of any method reached; right, the same in shades, a ro
 of the row's own best, with the share of the range within 80 % of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.derived import number
-from analysis.figures.style import GREY, figure, footer, grouped, interval_remark, looks
+from analysis.derived import listed, number
+from analysis.figures.style import GREY, Look, figure, footer, grouped, interval_remark, looks
 from analysis.laboratory import Study
 from analysis.names import readable
 from analysis.sensitivity import SHARE
@@ -36,7 +36,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     """The figure of a table of `data`, a row of panels for each environment."""
     frame = frame.assign(knob=frame["knob"].fillna("").astype(str))
     environments = list(frame["env"].unique())
-    shown = figure(0.7 + 2.6 * len(environments))
+    shown = figure(1.0 + 2.6 * len(environments))
     panels = shown.subplots(len(environments), 2, squeeze=False, width_ratios=(1, 1.1))
     look = looks(frame)
     for (curves, shades), env in zip(panels, environments, strict=True):
@@ -48,24 +48,38 @@ def draw(frame: pd.DataFrame) -> Figure:
         shares = own[own["series"] == "share"].set_index(["algorithm", "knob"])["value"]
         _shades(shades, scores, keys, shares)
         curves.set_title(env)
-    shown.legend(handles=handles, fontsize=6.5, ncols=3, loc="outside upper center")
-    notes = [
-        (f"{look[r.algorithm].name} {r.knob.replace('_', ' ')} x{r.factor:g}".strip(), r.note)
-        for r in frame[(frame["note"] != "") & (frame["series"] == "score")].itertuples()
-    ]
+    shown.legend(handles=handles, fontsize=6.5, ncols=4, loc="outside upper center")
     seeds = list(frame.loc[frame["series"] == "score", "seeds"].dropna())
     remark = "Mean over seeds; bars: their range. " + interval_remark(seeds)
-    told = "Dotted: every algorithm as it is (the entropy coefficient tuned). "
+    told = "Dotted: an algorithm as it is (the entropy coefficient tuned), with no knob turned. "
     told += f"Right: score over the row's best; last column: share of the range within {SHARE:.0%}."
-    footer(shown, [remark, told, *_gaps(notes)])
+    footer(shown, [remark, told, *grouped(_notes(frame, look))])
     return shown
 
 
-def _gaps(notes: Sequence[tuple[str, str]]) -> list[str]:
-    """Every gap by name where they are few, else how many."""
-    if len(notes) > 6:
-        return [f"{len(notes)} cells lack runs or have some that diverged (the table names them)."]
-    return grouped(notes)
+def _notes(frame: pd.DataFrame, look: Mapping[str, Look]) -> list[tuple[str, str]]:
+    """(cells, note) of scores: those of a knob with one note are one, with their factors where
+    others of the knob have another."""
+    scores = frame[frame["series"] == "score"]
+    found = []
+    for (env, label, knob, note), own in scores[scores["note"] != ""].groupby(
+        ["env", "algorithm", "knob", "note"], sort=False
+    ):
+        planned = scores[
+            (scores["env"] == env) & (scores["algorithm"] == label) & (scores["knob"] == knob)
+        ]
+        name = f"{look[label].name} {knob.replace('_', ' ') or 'as it is'}"
+        if len(own) < len(planned):
+            name += f" x{listed([_factor(x) for x in own['factor']])}"
+        if frame["env"].nunique() > 1:
+            name += f" on {env}"
+        found.append((name, note))
+    return found
+
+
+def _factor(x: float) -> str:
+    """1/16, 4."""
+    return f"{x:g}" if x >= 1 else f"1/{1 / x:g}"
 
 
 def _curves(axis, scores, as_it_is, keys, look) -> list[Line2D]:
@@ -90,10 +104,13 @@ def _curves(axis, scores, as_it_is, keys, look) -> list[Line2D]:
         words = f"{readable(algorithm, algorithm)}: {knob.replace('_', ' ')}"
         handles.append(Line2D([], [], color=look[algorithm].colour, linestyle=style, label=words))
     for row in as_it_is.dropna(subset="value").itertuples():
-        axis.axhline(row.value, color=look[row.algorithm].colour, linewidth=0.8, linestyle=":")
+        dotted = {"color": look[row.algorithm].colour, "linestyle": ":"}
+        axis.axhline(row.value, linewidth=0.8, **dotted)
+        words = f"{look[row.algorithm].name}, as it is"
+        handles.append(Line2D([], [], label=words, **dotted))
     axis.set_xlim(scores["factor"].min() / 1.3, scores["factor"].max() * 1.5)
     axis.set_xscale("log", base=2)
-    axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}" if x >= 1 else f"1/{1 / x:g}")
+    axis.xaxis.set_major_formatter(lambda x, _: _factor(x))
     axis.set_xlabel("factor of the default")
     axis.set_ylabel("mean return above random")
     return handles
@@ -118,8 +135,7 @@ def _shades(axis, scores, keys, shares) -> None:
         axis.text(len(factors) - 0.4, i, number(share, 2), va="center", fontsize=6.5)
     labels = [f"{readable(a, a)}: {k.replace('_', ' ')}" for a, k in keys]
     axis.set_yticks(range(len(keys)), labels, fontsize=6.5)
-    ticks = [f"{x:g}" if x >= 1 else f"1/{1 / x:g}" for x in factors]
-    axis.set_xticks(range(len(factors)), ticks)
+    axis.set_xticks(range(len(factors)), [_factor(x) for x in factors])
     axis.set_xlabel("factor of the default")
     axis.text(len(factors) - 0.4, -0.75, f"within {SHARE:.0%}", fontsize=6.5, va="center")
     for spine in axis.spines.values():

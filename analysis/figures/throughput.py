@@ -19,12 +19,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from analysis.artefacts import RESULTS
-from analysis.derived import csv_bytes
+from analysis.derived import csv_bytes, listed
 from analysis.figures.style import COLOURS, GREY, MARKERS, figure, render
 from analysis.names import NAMES
 from analysis.throughput import derive
 
 FIGURE = RESULTS / "figures" / "throughput.svg"
+ROOM = 0.32
+"""Of an axis' length, to the right of the largest size, for the exponents."""
 PANELS = {
     "batch": "an update, by batch",
     "action": "an update, by action dimension",
@@ -35,6 +37,7 @@ PANELS = {
 COLUMNS = (
     *("machine", "device", "algorithm", "quantity", "parameter", "value", "median"),
     *("lower_quartile", "upper_quartile", "samples", "limit_seconds", "exponent", "cases"),
+    "commit",
 )
 
 
@@ -56,7 +59,9 @@ def draw(frame: pd.DataFrame) -> Figure:
     shown = figure(4.6 * len(machines) or 1.0)
     parts = shown.subfigures(len(machines), 1, squeeze=False)[:, 0] if machines else []
     for part, ((machine, device), rows) in zip(parts, machines, strict=True):
-        title = f"{machine.replace('-', ' ')}, one thread" if device == "cpu" else device
+        on = f"{machine.replace('-', ' ')}, one thread" if device == "cpu" else device
+        commits = [str(commit)[:10] for commit in rows["commit"].dropna().unique()]
+        title = f"{on}, commit {listed(commits)}" if commits else on
         part.suptitle(title, fontsize=8, color=GREY, x=0.01, ha="left")
         _machine(part, rows)
     return shown
@@ -104,12 +109,13 @@ def _line(axis: Axes, rows: pd.DataFrame, colour: str, marker: str) -> None:
     axis.plot(rows["value"], 1e3 * rows["limit_seconds"], color=colour, linestyle=":", linewidth=1)
     exponent = rows["exponent"].iloc[0]
     if not pd.isna(exponent):
+        # Beside the last marker, where no line goes on.
         axis.annotate(
             f"k = {exponent:.2f}",
             (rows["value"].iloc[-1], middle.iloc[-1]),
-            (0, 5),
+            (5, 0),
             textcoords="offset points",
-            ha="right",
+            va="center",
             fontsize=6.5,
             color=colour,
         )
@@ -124,7 +130,11 @@ def _logarithmic(axis: Axes, sizes: Sequence[int]) -> None:
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.tick_params(labelsize=6.5)
     axis.grid(axis="y", linewidth=0.4, color="#E0E0E0")
-    axis.margins(y=0.18)
+    axis.margins(y=0.08)
+    if len(sizes) > 1:
+        first, last = sizes[0], sizes[-1]
+        span = last / first
+        axis.set_xlim(first / span**0.05, last * span**ROOM)
 
 
 def _write(table: pd.DataFrame, output: Path) -> None:
