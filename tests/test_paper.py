@@ -129,7 +129,7 @@ def test_it_shows_where_held_chains_are_exact(folder):
     short = table.assign(steps="20", value=0.93)
     pd.concat([table, short]).to_csv("results/sampler_exactness.csv", index=False)
     shown = text()
-    assert "plain chain (LQL) 0.31 0.62" in shown and "0.47" not in shown and "0.93" not in shown
+    assert "plain chain 0.31 0.62" in shown and "0.47" not in shown and "0.93" not in shown
 
 
 def test_it_shows_beyond_how_many_denoising_steps_nc_lql_costs_less(folder):
@@ -163,6 +163,37 @@ def test_it_shows_seconds_to_returns_and_what_never_got_there(folder):
     pd.DataFrame([common | row for row in rows]).to_csv("results/compute.csv", index=False)
     shown = text()
     assert f"{HOPPER} 500 1,234 not in 77" in shown and f"{HOPPER} 900 – 78" in shown
+
+
+def test_a_verdict_stands_beside_its_full_id_and_the_cell_that_its_value_is_of(folder):
+    """Three rows called 10, or a difference of no environment, could not be looked up."""
+    furnished(five_seeds())
+    file = Path("results/claims.csv")
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    sensitive = table["claim"].str.startswith("14-")
+    table.loc[sensitive, ["verdict", "value", "cell"]] = ["inconclusive", "-55.1", "Pendulum-v1"]
+    own = table["claim"].isin(["14-nc_lql-temperature", "14-nc_lql-step_size"])
+    table.loc[own, "verdict"] = "supported"
+    table.to_csv(file, index=False)
+    said = text()
+    assert "−55.1 Pendulum-v1" in said
+    assert "14-nc_lql-temperature" in said.replace(" ", "")
+    # What two rows of NC-LQL show is not said of LQL.
+    assert "(2 of 4: NC-LQL temperature, NC-LQL step size)" in said
+
+
+def test_it_says_who_is_evaluated_by_one_of_several_candidates(folder):
+    furnished(five_seeds())
+    file = Path("results/hyperparameters.csv")
+    table = pd.DataFrame(
+        [("diffusion_ql", "candidates", 50), ("nc_lql", "reward_scale", 0.2)],
+        columns=["algorithm", "name", "value"],
+    )
+    sentence = "Evaluated by one of so many candidate actions, chosen by Q"
+    table.to_csv(file, index=False)
+    assert f"{sentence}: Diffusion-QL (50)." in text()
+    table.assign(value=1).to_csv(file, index=False)
+    assert sentence not in text()
 
 
 def test_a_figure_is_in_vector_form(folder):
