@@ -5,6 +5,7 @@ Normalised scores are fixed by them: 0 is the random policy (100 episodes, measu
 version of an environment; another version of it is not normalised.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.artefacts import PROBES
+from analysis.derived import listed
 from analysis.records import RecordError
 
 FLOORS = PROBES / "floors" / "floors.csv"
@@ -102,6 +104,16 @@ def normalisation(env: str) -> Normalisation | str:
     if floor is None:
         return NO_FLOOR
     return Normalisation(floor.random, float(rows.iloc[0]["mean"]))
+
+
+def source_of_one(environments: Iterable[str]) -> str:
+    """Whose scores are 1 in normalised scores of environments, as `paper/sources.csv` calls them;
+    several in words."""
+    scores = reference_scores()
+    scores = scores[scores["use"] == "normalisation"]
+    ids = scores["env"] + "-" + scores["env_version"]
+    found = list(scores.loc[ids.isin(list(environments)), "source"].unique())
+    return listed(found) if found else ""
 
 
 def _table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:

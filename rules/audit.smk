@@ -3,6 +3,7 @@ from glob import glob
 
 CAPTIONS = sorted(glob("paper/captions/*/*.rst"))
 PAPER_SOURCES = ["paper/paper.typ", *sorted(glob("paper/parts/*.typ")), *CAPTIONS]
+PAPER_SOURCES += ["paper/sources.csv", "paper/reference_scores.csv"]
 REPORT_SOURCES = ["paper/claims.yaml", *sorted(glob("paper/report/page.*")), *CAPTIONS]
 
 

@@ -219,6 +219,16 @@ def test_aggregates_name_environments_that_they_leave_out(folder):
         assert "normalised scores" in words(draw(name)[1])
 
 
+def test_the_one_of_normalised_scores_is_named_by_its_source(folder):
+    plant(planted_runs(1))
+    file = Path(reference.REFERENCE_SCORES)
+    told = "1: published SAC after a million transitions ({} results/baseline/sac.csv)."
+    for name in ("aggregate_bars", "performance_profiles"):
+        assert told.format("SimbaV2") in words(draw(name)[1])
+    file.write_text(file.read_text().replace("SimbaV2", "Another"))
+    assert told.format("Another") in words(draw("aggregate_bars")[1])
+
+
 def test_an_algorithm_has_one_colour_in_every_figure(folder):
     variants = {"ppo_clipped": {"algorithm": "ppo"}}
     names = ("nc_lql", "mine", "ppo", "ppo_clipped")

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 from repository import copy
 
 from algorithms import ALGORITHMS
-from analysis import claims, compute, paper
+from analysis import claims, compute, paper, reference
 from analysis.artefacts import paper_of
 from analysis.derived import csv_bytes
 from analysis.records import RecordError
@@ -23,7 +23,7 @@ from analysis.records import RecordError
 def folder(tmp_path, monkeypatch) -> Path:
     """A working folder with the paper's source, and no record."""
     furnish(tmp_path)
-    copy(("paper/paper.typ", "paper/parts", "paper/captions"), tmp_path)
+    copy(("paper/paper.typ", "paper/parts", "paper/captions", "paper/sources.csv"), tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -243,6 +243,19 @@ def test_the_program_writes_the_same_bytes_and_refuses_what_changed(folder, caps
     with pytest.raises(RecordError, match=r"table1\.csv"):
         paper.build(Path("results"))
     assert Path("paper/paper.pdf").read_bytes() == written[0]
+
+
+def test_every_published_number_has_a_source_that_is_printed(folder):
+    sources = pd.read_csv(ROOT / "paper/sources.csv").set_index("source")
+    assert sources.index.is_unique and sources.notna().all(axis=None)
+    assert sources["url"].str.startswith("https://").all()
+    used = reference.reference_scores()["source"].unique()
+    assert set(used) == set(sources.index[sources["kind"] == "scores"])
+    furnished(five_seeds())
+    said = text()
+    assert all(source in said for source in sources.index)
+    addresses = sources["url"].str.removeprefix("https://")
+    assert all(address in said.replace(" ", "") for address in addresses)
 
 
 def test_where_it_stands():

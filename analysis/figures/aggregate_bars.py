@@ -25,6 +25,7 @@ from analysis.figures.style import (
     looks,
 )
 from analysis.records import Records
+from analysis.reference import source_of_one
 from analysis.scores import final_scores, matrices
 from analysis.tables import aggregate_table
 
@@ -37,10 +38,11 @@ TITLES = {
 
 
 def data(plan: Mapping, records: Records) -> pd.DataFrame:
-    """`aggregate.csv` with the column base."""
-    table = aggregate_table(records, matrices(records, final_scores(records)))
+    """`aggregate.csv` with the columns base and source_of_one, whose score is 1."""
+    normalised = matrices(records, final_scores(records))
+    table = aggregate_table(records, normalised)
     table.insert(1, "base", [base_of(records, label) for label in table["algorithm"]])
-    return table
+    return table.assign(source_of_one=source_of_one(normalised.environments))
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -102,7 +104,7 @@ def remarks(frame: pd.DataFrame) -> list[str]:
     notes = frame.drop_duplicates("algorithm")
     return [
         f"Final returns over {over}; 0: random policy, 1: published SAC after a million "
-        "transitions."
+        f"transitions ({first['source_of_one']})."
         if over
         else "No environment of this scale has normalised scores.",
         f"Left out: {first['left_out']}." if first["left_out"] else "",

@@ -17,13 +17,14 @@ from analysis import statistics
 from analysis.figures.aggregate_bars import remarks
 from analysis.figures.style import GREY, base_of, figure, figure_command, footer, looks
 from analysis.records import Records
+from analysis.reference import source_of_one
 from analysis.scores import final_scores, matrices
 
 STEP = 0.02
 """Of normalised score, between the points of a profile."""
 COLUMNS = [
     *("algorithm", "base", "threshold", "share", "low", "high", "seeds"),
-    *("over", "left_out", "note"),
+    *("over", "left_out", "note", "source_of_one"),
 ]
 
 
@@ -42,6 +43,7 @@ def data(plan: Mapping, records: Records) -> pd.DataFrame:
             "base": base_of(records, algorithm),
             "over": " ".join(found.environments),
             "left_out": left_out,
+            "source_of_one": source_of_one(found.environments),
         }
         if algorithm not in found.scores:
             rows.append(common | {"seeds": 0, "note": found.absent[algorithm]})

@@ -36,7 +36,7 @@ FOOTER_CHARACTERS = 150
 
 TEXT_COLUMNS = (
     *("algorithm", "base", "comparator", "comparator_base"),
-    *("note", "comparator_note", "left_out", "over"),
+    *("note", "comparator_note", "left_out", "over", "source_of_one"),
 )
 
 
