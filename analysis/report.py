@@ -28,6 +28,7 @@ from analysis.derived import command, number
 from analysis.figures.style import base_of, looks
 from analysis.records import RecordError, Records
 from analysis.statistics import SMOOTHING_WINDOW
+from analysis.tables import evaluated_candidates
 
 TEMPLATE = Path("paper/report")
 TABLES = (
@@ -73,6 +74,10 @@ def derive(plan: Mapping, records: Records) -> dict[str, bytes]:
         "topics": report_parts.topics(tables["claims"], claims["topics"]),
         "amendments": [claims_page.amendment(change) for change in claims["amendments"]],
         "budget": report_parts.budget(records.plan),
+        "candidates": [
+            f"{names[label]} ({count})"
+            for label, count in evaluated_candidates(plan, list(names)).items()
+        ],
         "returns": report_parts.returns(tables["table1"], records.plan, names),
         "averaged": SMOOTHING_WINDOW,
         "efficiency": report_parts.efficiency(tables["sample_efficiency"], names),

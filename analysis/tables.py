@@ -99,7 +99,7 @@ def table1_markdown(plan: Mapping, records: Records, table: pd.DataFrame) -> str
         "Digest: what a third party's digest of the paper states, without seeds or steps. "
         "Learned: runs above random actions, zero actions and their own untrained evaluation.",
     ]
-    chosen = _evaluated_candidates(plan, scale["algorithms"])
+    chosen = evaluated_candidates(plan, scale["algorithms"])
     if chosen:
         told = ", ".join(f"{label} ({count})" for label, count in chosen.items())
         lines += ["", f"Evaluated by one of so many candidate actions, chosen by Q: {told}."]
@@ -123,7 +123,7 @@ def table1_markdown(plan: Mapping, records: Records, table: pd.DataFrame) -> str
     return "\n".join(lines) + "\n"
 
 
-def _evaluated_candidates(plan: Mapping, labels: Sequence[str]) -> dict[str, int]:
+def evaluated_candidates(plan: Mapping, labels: Sequence[str]) -> dict[str, int]:
     """By label: candidates of an evaluated action, where it is one of several. A draw of one is no
     draw of a policy, so a reader of returns has to know."""
     found = {}
