@@ -1,19 +1,23 @@
 """Which costs are measured, and how. Nothing here depends on the clock."""
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
 
 import pytest
+import repository
 import torch
 from cost_records import CPU, small
 
 import algorithms
+from algorithms import ALGORITHMS, algorithm
 from algorithms.record import machine
 from analysis import compute
 from analysis.probes import cost_process, cost_subjects, costs, loop_parts, subjects
 from analysis.probes import samples as records
+from analysis.time_to_threshold import COSTLESS
 
 
 def test_a_method_is_measured_once_it_is_registered(monkeypatch):
@@ -143,3 +147,22 @@ def test_what_a_record_of_this_machine_has_is_not_dropped_by_measuring_less(tmp_
     assert costs.would_drop(tmp_path, conditions, options) is None, "that is another record"
     told = costs.main(["--parts", "times", "--algorithms", "sac", "--output", str(tmp_path)])
     assert told == 2 and "would be lost" in capsys.readouterr().err
+
+
+def test_the_records_at_hand_are_of_the_defaults_as_far_as_time_depends_on_them():
+    """A default that was changed since would stand beside seconds that it does not take."""
+    files = sorted((repository.ROOT / "results/probes/costs").glob("*.json"))
+    for file in files:
+        cases = json.loads(file.read_text())["cases"]
+        for name in ALGORITHMS:
+            default = algorithm(name).Configuration(**subjects.settings_for(name, "float32"))
+            case = cases.get(f"training/{name}/environments=5")
+            if case is not None:
+                present = dataclasses.asdict(default) | case["settings"]
+                changed = {
+                    field
+                    for field, value in dataclasses.asdict(default).items()
+                    if present[field] != value and field not in COSTLESS
+                }
+                assert not changed, (file.name, name)
+    assert files

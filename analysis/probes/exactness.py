@@ -293,6 +293,11 @@ def places(scale: str) -> list[Place]:
     ]
 
 
+def configuration(scale: str) -> dict[str, Any]:
+    """What the record of a scale is measured with."""
+    return {**SIZES[scale]._asdict(), **sampler_configuration(SEED)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     return measured_command(
@@ -302,10 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         places=places,
         measure=measure_place,
         quantities=QUANTITIES,
-        configuration=lambda scale: {
-            **SIZES[scale]._asdict(),
-            **sampler_configuration(SEED),
-        },
+        configuration=configuration,
     )
 
 

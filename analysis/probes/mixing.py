@@ -19,7 +19,7 @@ Thresholds are declared here, before any data. Leaves a record in `results/probe
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -145,6 +145,12 @@ def places(scale: str) -> list[Place]:
     ]
 
 
+def configuration(scale: str) -> dict[str, Any]:
+    """What the record of a scale is measured with."""
+    thresholds = {str(distance): value for distance, value in THRESHOLD_BY_DISTANCE.items()}
+    return {**SIZES[scale]._asdict(), "thresholds": thresholds, **sampler_configuration(SEED)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     return measured_command(
@@ -154,11 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         places=places,
         measure=measure_place,
         quantities=QUANTITIES,
-        configuration=lambda scale: {
-            **SIZES[scale]._asdict(),
-            "thresholds": {str(d): value for d, value in THRESHOLD_BY_DISTANCE.items()},
-            **sampler_configuration(SEED),
-        },
+        configuration=configuration,
     )
 
 
