@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import reference, statistics
+from analysis.artefacts import LABORATORY
 from analysis.declarations import CHOSEN, CLAIMS, Declaration
 from analysis.records import RecordError
 from analysis.statistics import Interval
@@ -168,6 +169,17 @@ class Evidence:
             else:
                 yield reader.from_columns()
 
+    def _check_registered(self, test: Mapping, where: Mapping) -> None:
+        """NotTested if a table of studies has no such row and a method is run at no scale: with one
+        that is not registered its quantities go too, or all rows."""
+        parts = self.plan["scales"][self.own], *self.plan.get("others", {}).values()
+        run = {"", *(label for part in parts for label in part["algorithms"])}
+        wanted = [where[column] for column in LABELS if isinstance(where.get(column), str)]
+        wanted = [self.choice.label if label == CHOSEN else label for label in wanted]
+        gone = [label for label in wanted if label not in run]
+        if gone and Path(test["evidence"]).stem in LABORATORY:
+            raise NotTested(f"{', '.join(gone)} is run at no scale")
+
     def _check_labels(self, wanted: list[str], scale: str) -> None:
         """NotTested if what has no row is no part of the scale either."""
         part = self.plan["scales"][scale] if scale == self.own else self.plan["others"][scale]
@@ -179,6 +191,7 @@ class Evidence:
         self, test: Mapping, where: Mapping, table: pd.DataFrame, path: Path, scale: str
     ) -> pd.DataFrame:
         if table.empty:
+            self._check_registered(test, where)
             declared = self.document["evidence"][test["evidence"]]
             if "may_be_empty" in declared:
                 raise NotTested(declared["may_be_empty"])
@@ -198,6 +211,7 @@ class Evidence:
             if found.empty and column in LABELS:
                 self._check_labels(wanted, scale)
             if found.empty:
+                self._check_registered(test, where)
                 known = ", ".join(dict.fromkeys(rows[column]))
                 names = " or ".join(repr(value) for value in wanted)
                 raise RecordError(path, f"no row where {column} is {names} (has: {known:.200})")

@@ -181,7 +181,7 @@ def record_folders(
 
 def derive(table: str, studies: Sequence[Study]) -> dict[str, bytes]:
     """Contents of the table's files by their path under the folder. RecordError."""
-    from analysis.figures.style import render
+    from analysis.figures.style import render, without_methods
 
     module = import_module(f"analysis.{table}")
     figure = import_module(f"analysis.figures.{table}")
@@ -190,7 +190,9 @@ def derive(table: str, studies: Sequence[Study]) -> dict[str, bytes]:
     probes = getattr(module, "PROBES", {})
     frame["records"] = [record_folders(row, studies, probes) for row in frame.to_dict("records")]
     counts = [name for name in COUNTS if name in frame]
-    contents = (csv_bytes(frame, counts), render(shown, figure.draw), shown)
+    is_any = any(study.part["algorithms"] for study in studies)
+    drawn = render(shown, figure.draw if is_any else without_methods)
+    contents = (csv_bytes(frame, counts), drawn, shown)
     return dict(zip(laboratory_files(table), contents, strict=True))
 
 

@@ -53,6 +53,10 @@ from algorithms.options import planned_evaluations, value_of
 FILES = ("run.json", "evaluations.csv", "metrics.csv")
 EVALUATION_COLUMNS = ("transitions", "updates", "episode", "return", "length")
 METRIC_COLUMNS = ("transitions", "updates")
+RUN_COLUMNS = [
+    *("env", "algorithm", "seed", "status", "gap", "transitions", "updates", "optimiser_steps"),
+    *("wall_seconds", "path"),
+]
 _PLAIN = re.compile(r"[0-9eE+.,\n-]*")
 COUNTERS = ("transitions", "updates", "optimiser_steps")
 STATUSES = ("complete", "diverged")
@@ -148,7 +152,8 @@ def read_scale(plan: dict[str, Any], scale: str, missing: str = "refuse") -> Rec
         rows.append(row | _summary(record) | {"path": planned["path"]})
         evaluations.append(average_episodes(record.evaluations).assign(**row))
     columns = ["env", "algorithm", "seed", "transitions", "updates", "return_mean", "return_count"]
-    runs = pd.DataFrame(rows)
+    # By name, since a study whose methods are not registered has no run at all.
+    runs = pd.DataFrame(rows, columns=RUN_COLUMNS).astype({"gap": bool})
     for name in ("transitions", "updates", "optimiser_steps", "wall_seconds"):
         runs[name] = runs[name].astype(float)
     if not evaluations:

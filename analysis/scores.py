@@ -20,6 +20,8 @@ from analysis.records import RecordError, Records
 COMPARABLE_VERSIONS = re.compile(r"v[2-9]")
 """Versions of the MuJoCo environments, whose returns are not comparable with one another."""
 
+COLUMNS = ("final", "best", "untrained", "random", "zero", "learned", "normalised")
+
 
 class Matrices(NamedTuple):
     """Normalised final scores over environments."""
@@ -75,7 +77,8 @@ def final_scores(records: Records) -> pd.DataFrame:
         row["learned"] = float(row["final"] > max(beaten)) if is_known else math.nan
         row["normalised"] = math.nan if isinstance(scale, str) else scale(row["final"])
         rows.append(row)
-    return pd.concat([records.runs.reset_index(drop=True), pd.DataFrame(rows)], axis=1)
+    found = pd.DataFrame(rows, columns=COLUMNS, dtype=float)
+    return pd.concat([records.runs.reset_index(drop=True), found], axis=1)
 
 
 def _summary(evaluations: pd.DataFrame | None, has_diverged: bool) -> dict[str, float]:

@@ -105,7 +105,9 @@ def table1_markdown(plan: Mapping, records: Records, table: pd.DataFrame) -> str
         lines += ["", f"Evaluated by one of so many candidate actions, chosen by Q: {told}."]
     if scale.get("tuning"):
         lines += ["", "A study that chooses values: its seeds are reported nowhere else."]
-    for env in scale["environments"]:
+    if not scale["algorithms"]:
+        lines += ["", "No method of it is registered."]
+    for env in scale["environments"] if scale["algorithms"] else ():
         rows = table[table["env"] == env]
         floor = rows.iloc[0]
         lines += [

@@ -31,7 +31,7 @@ COLUMNS = [
 def data(studies: Sequence[Study], table: pd.DataFrame) -> pd.DataFrame:
     """The table's quantities, differences left out."""
     bases = {label: study.base(label) for study in studies for label in study.part["algorithms"]}
-    is_bandit = table["env"].map({env: landscape_of(env) is not None for env in set(table["env"])})
+    is_bandit = table["env"].map(lambda env: landscape_of(env) is not None).astype(bool)
     is_left_out = is_bandit & (table["quantity"] == "mean_return")
     own = table[table["quantity"].isin(list(QUANTITIES)) & ~is_left_out]
     return own.assign(base=own["algorithm"].map(bases))[COLUMNS]

@@ -38,16 +38,20 @@ def draw(frame: pd.DataFrame) -> Figure:
     environments = list(frame["env"].unique())
     shown = figure(1.0 + 2.6 * len(environments))
     panels = shown.subplots(len(environments), 2, squeeze=False, width_ratios=(1, 1.1))
-    look = looks(frame)
+    look, handles = looks(frame), []
     for (curves, shades), env in zip(panels, environments, strict=True):
         own = frame[frame["env"] == env]
         scores = own[(own["series"] == "score") & (own["knob"] != "")]
         keys = list(dict.fromkeys(zip(scores["algorithm"], scores["knob"], strict=True)))
+        curves.set_title(env)
+        if not keys:
+            curves.text(0.5, 0.5, "no knob", transform=curves.transAxes, ha="center", color=GREY)
+            shades.set_axis_off()
+            continue
         as_it_is = own[(own["series"] == "score") & (own["knob"] == "")]
         handles = _curves(curves, scores, as_it_is, keys, look)
         shares = own[own["series"] == "share"].set_index(["algorithm", "knob"])["value"]
         _shades(shades, scores, keys, shares)
-        curves.set_title(env)
     shown.legend(handles=handles, fontsize=6.5, ncols=4, loc="outside upper center")
     seeds = list(frame.loc[frame["series"] == "score", "seeds"].dropna())
     remark = "Mean over seeds; bars: their range. " + interval_remark(seeds)

@@ -122,6 +122,13 @@ def interval_remark(seeds: Sequence[int]) -> str:
     return f"{counts}: no interval (from {MINIMUM_SEEDS} seeds on)."
 
 
+def without_methods(frame: pd.DataFrame) -> matplotlib.figure.Figure:
+    """What is drawn in place of a figure where no method of a scale or study is registered."""
+    shown = figure(1.0)
+    shown.text(0.5, 0.5, "no method of it is registered", ha="center", color=GREY)
+    return shown
+
+
 def svg_bytes(shown: matplotlib.figure.Figure) -> bytes:
     """The figure as SVG, with text as outlines, so that it looks the same wherever it stands."""
     content = io.BytesIO()
@@ -161,7 +168,8 @@ def figure_command(
 
     def derive(plan: Mapping, records: Records) -> dict[str, bytes]:
         table = csv_bytes(data(plan, records), counts)
-        return {f"figures/{name}.csv": table, f"figures/{name}.svg": render(table, draw)}
+        drawn = render(table, draw if records.plan["algorithms"] else without_methods)
+        return {f"figures/{name}.csv": table, f"figures/{name}.svg": drawn}
 
     return command(f"analysis.figures.{name}", description, derive, arguments)
 
