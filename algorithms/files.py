@@ -16,12 +16,15 @@ class NotWritten(Exception):
 
 
 @contextlib.contextmanager
-def written_whole(file: Path) -> Iterator[Path]:
+def written_whole(file: Path, is_shared: bool = False) -> Iterator[Path]:
     """A path beside `file` to write to; it is forced to the disk and moved into place at the end.
+
+    `is_shared`: several processes may write the file at once, each beside it by its own name.
 
     Raises NotWritten; what `file` was before is then untouched, and nothing is left beside it.
     """
-    beside = file.with_name(file.name + BEING_WRITTEN)
+    own = f".{os.getpid()}" if is_shared else ""
+    beside = file.with_name(f"{file.name}{own}{BEING_WRITTEN}")
     try:
         yield beside
         _force(beside)

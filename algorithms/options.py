@@ -148,6 +148,14 @@ def differing_field(recorded: dict[str, Any], wanted: dict[str, Any]) -> str | N
     return None
 
 
+def disagreeing_field(recorded: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    """The first field that both configurations have and in which they differ, or None: what can be
+    said without an algorithm, whose defaults stand for what one of them lacks."""
+    recorded, wanted = _flat(recorded), _flat(wanted)
+    shared = (name for name in wanted if name in recorded)
+    return next((name for name in shared if not _same(recorded[name], wanted[name])), None)
+
+
 def value_of(configuration: dict[str, Any], field: str) -> Any:
     """The value of a field as `differing_field` names it; 'absent' where there is none."""
     return _flat(configuration).get(field, "absent")

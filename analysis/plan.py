@@ -236,8 +236,7 @@ class Plan(Studies):
             return
         field = differing_field(record.configuration, wanted)
         if field is not None:
-            recorded = value_of(record.configuration, field)
-            raise records.stale(run.path, field, recorded, value_of(wanted, field))
+            raise records.stale(run.path, field, record.configuration, wanted)
 
     def summary(self, scale: str, good: Mapping[str, records.RunRecord]) -> str:
         """How many runs are recorded, how many are to train, and about how long that takes."""

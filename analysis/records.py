@@ -48,7 +48,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from algorithms.options import planned_evaluations, value_of
+from algorithms.options import disagreeing_field, planned_evaluations, value_of
 
 FILES = ("run.json", "evaluations.csv", "metrics.csv")
 EVALUATION_COLUMNS = ("transitions", "updates", "episode", "return", "length")
@@ -174,16 +174,16 @@ def check_current(record: RunRecord, planned: dict[str, Any]) -> None:
     if planned["digest"] == record_digest(record.path):
         return
     wanted = planned["configuration"]
-    for name in (*wanted, *(f"settings.{name}" for name in wanted.get("settings", {}))):
-        values = value_of(record.configuration, name), value_of(wanted, name)
-        if name != "settings" and "absent" not in values and values[0] != values[1]:
-            raise stale(record.path, name, *values)
+    field = disagreeing_field(record.configuration, wanted)
+    if field is not None:
+        raise stale(record.path, field, record.configuration, wanted)
     raise RecordError(record.path, "changed since plan.json was made; run snakemake again")
 
 
-def stale(path: str | Path, field: str, recorded: Any, wanted: Any) -> RecordError:
+def stale(path: str | Path, field: str, recorded: dict, wanted: dict) -> RecordError:
     """The error of a record of another configuration; says which folder to delete."""
-    reason = f"stale: {field} is {recorded!r} in the record, {wanted!r} in the protocol"
+    values = value_of(recorded, field), value_of(wanted, field)
+    reason = "stale: {} is {!r} in the record, {!r} in the protocol".format(field, *values)
     return RecordError(Path(path) / "run.json", f"{reason}; delete {path} to run it again")
 
 

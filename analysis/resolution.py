@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from algorithms.files import NotWritten, written_whole
 from algorithms.options import configuration_hash
 from analysis.artefacts import RESULTS
 from analysis.protocol import Entry, Scale, nearest
@@ -194,8 +195,13 @@ def digest(*parts: str | bytes) -> str:
 
 
 def write_whole(path: Path, document: dict[str, Any]) -> None:
-    """Write JSON beside `path` and move it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(document, indent=1) + "\n")
-    beside.replace(path)
+    """Write JSON beside `path` and move it into place. Raises PlanError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Jobs that Snakemake starts side by side resolve the same scale.
+        with written_whole(path, is_shared=True) as beside:
+            beside.write_text(json.dumps(document, indent=1) + "\n")
+    except NotWritten as error:
+        raise PlanError(str(error)) from None
+    except OSError as error:
+        raise PlanError(f"{path.parent} cannot be made: {error.strerror}") from None

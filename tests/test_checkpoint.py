@@ -201,6 +201,19 @@ def test_a_file_is_whole_or_what_it_was(tmp_path):
     assert file.read_text() == "before" and os.listdir(tmp_path) == ["table.csv"]
 
 
+def test_a_file_that_two_write_at_once_is_one_of_theirs(tmp_path, monkeypatch):
+    """As plans and resolved configurations are, by jobs side by side."""
+    file = tmp_path / "plan.json"
+    with written_whole(file, is_shared=True) as first:
+        first.write_text("first")
+        with monkeypatch.context() as other:
+            other.setattr("algorithms.files.os.getpid", lambda: -1)
+            with written_whole(file, is_shared=True) as second:
+                second.write_text("second")
+        assert file.read_text() == "second"
+    assert file.read_text() == "first" and os.listdir(tmp_path) == ["plan.json"]
+
+
 def test_what_is_neither_tensor_nor_plain_is_refused(tmp_path):
     """It could be restored only by running code."""
     with pytest.raises(TypeError, match="cannot hold a Checkpoints"):

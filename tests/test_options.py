@@ -12,6 +12,7 @@ from algorithms.options import (
     command_flags,
     configuration_hash,
     differing_field,
+    disagreeing_field,
     planned_evaluations,
     resolve_configuration,
     resolve_settings,
@@ -170,6 +171,19 @@ def test_a_record_is_current_if_every_field_agrees():
     assert differing_field(wanted | {"settings": settings | {"gone": 1}}, wanted) == "settings.gone"
     assert differing_field(wanted | {"settings": None}, wanted) == "settings"
     assert configuration_hash(other) != configuration_hash(wanted)
+
+
+def test_what_two_configurations_share_is_compared_without_an_algorithm():
+    """By a comparison of values alone, true would be 1."""
+    wanted = {"algorithm": "x", "seed": 1, "settings": {"order": "constant", "clips": True}}
+    assert disagreeing_field(wanted, wanted) is None
+    assert disagreeing_field({"settings": {"clips": 1}}, wanted) == "settings.clips"
+    assert disagreeing_field({"seed": True}, wanted) == "seed"
+    assert (
+        disagreeing_field({"seed": 1.0, "settings": {"order": "constant", "more": 2}}, wanted)
+        is None
+    )
+    assert differing_field(wanted | {"seed": True}, wanted) == "seed"
 
 
 def test_a_field_that_a_record_lacks_counts_as_the_present_default():

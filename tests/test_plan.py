@@ -19,6 +19,7 @@ from analysis.estimate import describe_cost
 from analysis.plan import Plan, PlanError
 from analysis.protocol import PROTOCOL, ProtocolError, read_protocol
 from analysis.records import load_plan
+from analysis.resolution import write_whole
 
 FUZZ = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -295,6 +296,16 @@ def test_a_scale_is_read_by_the_plan_of_the_present_default(monkeypatch, tmp_pat
         Path(folder, "plan.json").write_text(json.dumps(plan.document("desk", {})) + "\n")
         found = load_plan("desk")
         assert (found["default_scale"], found["folder"]) == (default, folder)
+
+
+def test_a_plan_that_cannot_be_written_is_refused_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(PlanError, match="file cannot be made: File exists"):
+        write_whole(tmp_path / "file/plan.json", {})
+    with pytest.raises(PlanError, match="folder cannot be written: Is a directory"):
+        write_whole(tmp_path / "folder", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_more_seeds_are_planned_without_an_algorithm(monkeypatch, tmp_path):

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from algorithms.files import written_whole
-from algorithms.options import value_of
+from algorithms.options import disagreeing_field, value_of
 from analysis.artefacts import PROBES
 from analysis.records import RecordError
 
@@ -62,7 +62,7 @@ def read(
     try:
         content = path.read_bytes()
         document = json.loads(document_path.read_bytes())
-        told, configuration = document["table_sha256"], document["configuration"]
+        told, configuration = document["table_sha256"], dict(document["configuration"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RecordError(
@@ -75,11 +75,11 @@ def read(
         told = f"set to {document.get('probe')}, where {settings} is asked"
         raise RecordError(path, f"stale: {told}; {advice(path)}")
     wanted = planned["configuration"]
-    for name in (*wanted, *(f"settings.{name}" for name in wanted.get("settings", {}))):
-        values = value_of(configuration, name), value_of(wanted, name)
-        if name != "settings" and "absent" not in values and values[0] != values[1]:
-            told = f"{name} is {values[0]!r} in the record, {values[1]!r} in the protocol"
-            raise RecordError(path, f"stale: {told}; {advice(path)}")
+    field = disagreeing_field(configuration, wanted)
+    if field is not None:
+        values = value_of(configuration, field), value_of(wanted, field)
+        told = f"{field} is {values[0]!r} in the record, {values[1]!r} in the protocol"
+        raise RecordError(path, f"stale: {told}; {advice(path)}")
     return pd.read_csv(io.BytesIO(content), float_precision="round_trip"), document
 
 
