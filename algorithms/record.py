@@ -5,6 +5,7 @@ is whole. `analysis.records` reads records for the tables and checks every numbe
 only as much is read as it takes not to run a run twice.
 """
 
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -76,8 +77,10 @@ def metrics_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def write_record(folder: Path, document: dict[str, Any], tables: dict[str, str]) -> None:
-    """Write tables by file name and then `run.json`. Raises NotWritten."""
-    text = json.dumps(document, indent=1, allow_nan=False)
+    """Write tables by file name and then `run.json`, with their digests as `tables_sha256`. Raises
+    NotWritten."""
+    digests = {name: hashlib.sha256(of.encode("ascii")).hexdigest() for name, of in tables.items()}
+    text = json.dumps(document | {"tables_sha256": digests}, indent=1, allow_nan=False)
     for name, content in (tables | {DOCUMENT: text + "\n"}).items():
         with written_whole(folder / name) as file:
             file.write_text(content, encoding="ascii")

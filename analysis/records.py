@@ -39,6 +39,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import math
 import re
@@ -48,7 +49,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from algorithms.options import disagreeing_field, planned_evaluations, value_of
+from algorithms.options import configuration_hash, disagreeing_field, planned_evaluations, value_of
 
 FILES = ("run.json", "evaluations.csv", "metrics.csv")
 EVALUATION_COLUMNS = ("transitions", "updates", "episode", "return", "length")
@@ -199,7 +200,8 @@ def record_digest(path: str | Path) -> str:
 
 def read_run(path: str | Path) -> RunRecord:
     """The record in a folder, checked by itself: every file whole, every planned evaluation there
-    with every episode, every number of a complete run finite.
+    with every episode, every number of a complete run finite, its hash that of its configuration,
+    its tables those that it was written with (older records have no digests of them).
 
     Raises RecordError.
     """
@@ -211,6 +213,7 @@ def read_run(path: str | Path) -> RunRecord:
     _check_evaluations(folder / "evaluations.csv", evaluations, document)
     metrics = _read_table(folder / "metrics.csv", METRIC_COLUMNS, complete)
     _check_metrics(folder / "metrics.csv", metrics, document)
+    _check_digests(folder, document)
     return RunRecord(str(path), document, evaluations, metrics)
 
 
@@ -242,6 +245,12 @@ def _check_document(file: Path, document: dict[str, Any]) -> None:
     total = configuration["transitions"]
     if document["status"] == "complete" and document["transitions"] < total:
         raise RecordError(file, f"complete at {document['transitions']} of {total} transitions")
+    try:
+        is_own = document["configuration_hash"] == configuration_hash(configuration)
+    except (ValueError, RecursionError):  # a number beyond all, or objects within objects
+        is_own = False
+    if not is_own:
+        raise RecordError(file, "configuration_hash is of another configuration than stands there")
 
 
 def _check_evaluations(file: Path, table: pd.DataFrame, document: dict[str, Any]) -> None:
@@ -261,12 +270,14 @@ def _check_evaluations(file: Path, table: pd.DataFrame, document: dict[str, Any]
     planned = list(dict.fromkeys(points))
     found = table["transitions"].drop_duplicates().tolist()
     if document["status"] == "diverged":
-        # Those before its end are there; one at its very end may be what diverged.
-        before = sum(point < document["transitions"] for point in planned)
-        planned = planned[: max(before, len(found))]
+        # Those before its end are there; one at its very end may be what diverged, none is later.
+        end = document["transitions"]
+        before = sum(point < end for point in planned)
+        reached = sum(point <= end for point in planned)
+        planned = planned[: min(max(before, len(found)), reached)]
     if found != planned:
-        at = next((p for p, f in zip(planned, found, strict=False) if p != f), None)
-        at = at if at is not None else planned[min(len(found), len(planned) - 1)]
+        pairs = itertools.zip_longest(planned, found)
+        at = next(f if p is None else p for p, f in pairs if p != f)
         raise RecordError(
             file,
             f"has {len(found)} of {len(planned)} evaluations; the one at {at} is wrong or absent",
@@ -296,6 +307,14 @@ def _check_metrics(file: Path, table: pd.DataFrame, document: dict[str, Any]) ->
     end, total = at[-1] if len(at) else 0, document["transitions"]
     if end != total:
         raise RecordError(file, f"ends at {end:.0f} of {total} transitions")
+
+
+def _check_digests(folder: Path, document: dict[str, Any]) -> None:
+    digests = document.get("tables_sha256")
+    for name in FILES[1:] if digests is not None else ():
+        found = hashlib.sha256(_read_bytes(folder / name)).hexdigest()
+        if not isinstance(digests, dict) or digests.get(name) != found:
+            raise RecordError(folder / name, "is not the table that its run.json was written with")
 
 
 def _is_count(value: Any) -> bool:

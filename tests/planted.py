@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from algorithms.options import configuration_hash
 from analysis.records import Records, read_scale, record_digest
 
 Key = tuple[str, str, int]
@@ -144,7 +145,7 @@ def write_record(
     document = {
         "status": "diverged" if has_diverged else "complete",
         "configuration": dict(configuration),
-        "configuration_hash": "planted",
+        "configuration_hash": configuration_hash(dict(configuration)),
         "wall_seconds": WALL_SECONDS,
         "transitions": last,
         "updates": updates,

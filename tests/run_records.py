@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from algorithms.options import planned_evaluations
+from algorithms.options import configuration_hash, planned_evaluations
 
 CONFIGURATION = {
     "algorithm": "ppo",
@@ -31,7 +31,6 @@ def improving(generator: np.random.Generator, share: float) -> float:
 def plant_record(
     folder: str | Path,
     configuration: dict[str, Any] = CONFIGURATION,
-    configuration_hash: str = "0" * 64,
     stops_at: int | None = None,
     episode_return: Callable[[np.random.Generator, float], float] = improving,
     wall_seconds: float = 60.0,
@@ -64,7 +63,7 @@ def plant_record(
     document = {
         "status": "complete" if stops_at is None else "diverged",
         "configuration": configuration,
-        "configuration_hash": configuration_hash,
+        "configuration_hash": configuration_hash(configuration),
         "wall_seconds": wall_seconds,
         "transitions": end,
         "updates": updates,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_records import CONFIGURATION, plant_record
+from runs import run as train
 
 from algorithms.options import planned_evaluations
 from analysis import records
@@ -89,6 +90,48 @@ def test_a_complete_run_that_stops_early_is_refused(tmp_path):
     (folder / "run.json").write_text(json.dumps(called_complete | {"transitions": 1000}) + "\n")
     with pytest.raises(RecordError, match="3 of 5 evaluations; the one at 750 is"):
         read_run(folder)
+
+
+def test_a_diverged_run_has_no_evaluation_of_later(tmp_path):
+    """One at its very end may be what diverged; the next was never reached."""
+    folder = plant_record(tmp_path / "run", stops_at=750)
+    assert read_run(folder).evaluations["transitions"].max() == 750
+    document = json.loads((folder / "run.json").read_text()) | {"transitions": 600}
+    (folder / "run.json").write_text(json.dumps(document) + "\n")
+    (folder / "metrics.csv").write_text("transitions,updates,critic_loss\n600,80,nan\n")
+    with pytest.raises(RecordError, match="4 of 3 evaluations; the one at 750 is wrong"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize("field", ["discount", "seed"])
+def test_a_configuration_that_was_edited_is_not_the_one_that_ran(tmp_path, field):
+    folder = plant_record(tmp_path / "run", CONFIGURATION | {"settings": {"discount": 0.9}})
+    read_run(folder)
+    text = (folder / "run.json").read_text()
+    as_it_ran = {"discount": '"discount": 0.9', "seed": '"seed": 0'}[field]
+    assert text.count(as_it_ran) == 1
+    (folder / "run.json").write_text(text.replace(as_it_ran, as_it_ran[:-1] + "8"))
+    with pytest.raises(RecordError, match="run.json: configuration_hash is of another"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize("name", records.FILES[1:])
+def test_a_table_that_was_edited_is_not_the_one_that_was_written(tmp_path, name):
+    """A digit more or less; records made before there were digests are read as they are."""
+    train(tmp_path, transitions=40, warm_up=4, evaluate_every=40)
+    file, text = tmp_path / name, (tmp_path / name).read_text()
+    read_run(tmp_path)
+    at = text.rindex(".") + 1
+    file.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
+    with pytest.raises(RecordError, match=f"{name}: is not the table that its run.json"):
+        read_run(tmp_path)
+    document = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(document | {"tables_sha256": [name]}) + "\n")
+    with pytest.raises(RecordError, match="is not the table"):
+        read_run(tmp_path)
+    del document["tables_sha256"]
+    (tmp_path / "run.json").write_text(json.dumps(document) + "\n")
+    read_run(tmp_path)
 
 
 @pytest.mark.parametrize("line", [1, 2, 6, 15])

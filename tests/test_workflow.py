@@ -67,8 +67,7 @@ class Suite:
             plan = Plan(self.overrides)
             resolved = plan.resolve("tiny")["runs"]
             for run in plan.runs("tiny"):
-                of_run = resolved[run.name]
-                plant_record(run.path, of_run["configuration"], of_run["hash"])
+                plant_record(run.path, resolved[run.name]["configuration"])
         finally:
             os.chdir(before)
 
