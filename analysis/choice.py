@@ -9,7 +9,7 @@ mean, best first:
   little, and a run that learns sooner is worth more here.
 - `normalised`: the same between the random policy (0) and the published SAC (1).
 - `chosen`: 1 for the label with the highest normalised mean over all environments, else 0; empty
-  while any label lacks a run.
+  while any label lacks a run. One of which a run diverged is not chosen, so that it may be none.
 
 Same records, same bytes.
 """
@@ -49,21 +49,24 @@ def choice(records: Records) -> pd.DataFrame:
     overall = overall.assign(env=EVERY).reset_index()
     overall = overall.sort_values("normalised", ascending=False, kind="stable")
     if (overall["seeds"] == len(records.plan["seeds"])).all():
-        overall["chosen"] = (overall["normalised"] == overall["normalised"].max()).astype(int)
+        best = overall["normalised"].max()
+        is_chosen = (overall["normalised"] == best) & np.isfinite(best)
+        overall["chosen"] = is_chosen.astype(int)
     rank = {label: k for k, label in enumerate(overall["algorithm"])}
     each = each.sort_values("algorithm", key=lambda of: of.map(rank), kind="stable")
     return pd.concat([overall, each], ignore_index=True).reindex(columns=COLUMNS)
 
 
 def _late_returns(records: Records) -> pd.DataFrame:
-    """algorithm, env, seed and late of each recorded run. One that diverged has no late returns,
-    counts as recorded, and is not chosen."""
-    status = {(run.algorithm, run.env, run.seed): run.status for run in records.runs.itertuples()}
-    rows = []
+    """algorithm, env, seed and late of each recorded run. One that diverged, maybe before it was
+    ever evaluated, has no late returns, counts as recorded, and is not chosen."""
     by_time = records.evaluations.sort_values("transitions")
-    for key, own in by_time.groupby(["algorithm", "env", "seed"]):
-        late = own["return_mean"].tail(LATE).mean()
-        rows.append((*key, -np.inf if status[key] == "diverged" else late))
+    returns = dict(list(by_time.groupby(["algorithm", "env", "seed"])["return_mean"]))
+    rows = []
+    for run in records.runs[~records.runs["gap"]].itertuples():
+        key = run.algorithm, run.env, run.seed
+        late = -np.inf if run.status == "diverged" else returns[key].tail(LATE).mean()
+        rows.append((*key, late))
     return pd.DataFrame(rows, columns=["algorithm", "env", "seed", "late"])
 
 

@@ -1,5 +1,7 @@
 """The choice of a sweep, from planted records."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from studied import ROOT, elsewhere, value
 
 from algorithms.lql import Configuration
 from analysis.choice import choice
-from analysis.records import RecordError, read_scale
+from analysis.records import RecordError, read_scale, record_digest
 from analysis.reference import normalisation
 
 __all__ = ["elsewhere"]
@@ -60,6 +62,23 @@ def test_nothing_is_chosen_while_a_run_lacks_and_a_diverged_one_is_not():
     table = chosen(diverged, diverged=[(HOPPER, "bad", 0)])
     assert value(table, algorithm="good", env="all")["chosen"] == 1
     assert value(table, algorithm="bad", env="all")["chosen"] == 0
+
+
+def test_where_every_label_has_a_diverged_run_none_is_chosen():
+    """All are as bad as can be, which is no best; and one that diverged at its first evaluation
+    counts as recorded all the same."""
+    runs = {(HOPPER, label, 0): [0.0, 900.0] for label in ("late", "later")}
+    table = chosen(runs, diverged=list(runs), evaluate_every=1000)
+    assert (table[table["env"] == "all"]["chosen"] == 0).all()
+    never = {(HOPPER, "good", 0): [0.0, *[500.0] * 10], (HOPPER, "never", 0): [0.0]}
+    plan = plant(never, scale="sweep", diverged=[(HOPPER, "never", 0)])
+    (run,) = [run for run in plan["scales"]["sweep"]["runs"] if run["algorithm"] == "never"]
+    table = Path(run["path"], "evaluations.csv")
+    table.write_text(table.read_text().splitlines()[0] + "\n")
+    run["digest"] = record_digest(run["path"])
+    found = choice(read_scale(plan, "sweep"))
+    assert value(found, algorithm="good", env="all")["chosen"] == 1
+    assert value(found, algorithm="never", env="all")["chosen"] == 0
 
 
 def test_defaults_of_lql_are_those_that_its_sweep_chose():
