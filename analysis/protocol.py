@@ -23,19 +23,17 @@ from algorithms import ALGORITHMS
 
 PROTOCOL = Path("config/protocol.yaml")
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "protocol.schema.yaml"
-RESERVED = (
-    "all",
-    "figures",
-    "gap",
-    "laboratory",
-    "plan",
-    "probes",
-    "refuse",
-    "runs",
-    "tables",
-    "train",
-)
-"""Names that no scale may have: folders under results/ and targets of the workflow."""
+RESERVED = {
+    *("figures", "laboratory", "probes", "runs"),  # folders under results/
+    *("gap", "refuse", "costs", "critics", "throughput_digest"),
+    *("all", "animate_rollouts", "choice", "claims", "compute", "count_visits", "figure", "plan"),
+    *("report", "samplers", "samplers_smoke", "study_at_hand", "tables", "throughput", "train"),
+    *(f"exactness{end}" for end in ("", "_derived", "_derived_smoke", "_digest", "_smoke")),
+    *(f"mixing{end}" for end in ("", "_derived", "_derived_smoke", "_digest", "_smoke")),
+}
+"""Names that no scale may have: of folders and rules, and what `measure_` makes a rule's name."""
+RESERVED_STARTS = ("measure_", "paper_")
+"""Of the names of rules that there are for each scale or study."""
 DAY_MINUTES = 24 * 60
 
 
@@ -201,7 +199,8 @@ def _fill_in(document: dict[str, Any]) -> Protocol:
     scales: dict[str, dict] = document["scales"]
     studies: dict[str, dict] = document.get("studies", {})
     for name in (*scales, *studies):
-        if name in RESERVED or (name in scales and name in studies):
+        is_reserved = name in RESERVED or name.startswith(RESERVED_STARTS)
+        if is_reserved or (name in scales and name in studies):
             raise ProtocolError(f"'{name}' cannot be the name of a scale or study")
     for name, part in studies.items():
         if part["like"] not in scales:
@@ -224,6 +223,7 @@ def _fill_in(document: dict[str, Any]) -> Protocol:
         unknown = document["default"]
         raise ProtocolError(f"default: unknown scale '{unknown}'{nearest(unknown, scales)}")
     _check_tuning_seeds(filled.values())
+    _check_laboratory(filled.values())
     longest = document.get("longest_job_minutes", DAY_MINUTES)
     return Protocol(document["default"], document.get("missing", "refuse"), filled, longest)
 
@@ -290,6 +290,7 @@ def _entries(
             )
         candidates.append((name, variants[name], f"variants.{name}"))
     for name, grid in part.get("grids", {}).items():
+        _check_knob(f"{where}.grids.{name}", grid)
         for label, cell in _cells(grid):
             candidates.append((label, {**grid, **cell}, f"{where}.grids.{name}"))
     entries, left_out = [], []
@@ -315,6 +316,16 @@ def _entries(
     if not entries and not left_out:
         raise ProtocolError(f"{where}: names no algorithm and no variant")
     return tuple(entries), tuple(left_out)
+
+
+def _check_knob(where: str, grid: Mapping[str, Any]) -> None:
+    """A knob has one score at each factor."""
+    turned, fixed = grid.get("factors", {}), grid.get("settings", {})
+    if "knob" in grid and len(turned) != 1:
+        told = f"a knob is turned by factors of one hyperparameter, not of {len(turned)}"
+        raise ProtocolError(f"{where}: {told}")
+    if "knob" in grid and any(len(values) > 1 for values in fixed.values()):
+        raise ProtocolError(f"{where}: settings beside a knob have one value each")
 
 
 def _cells(grid: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -371,6 +382,17 @@ def _check_tuning_seeds(scales: Iterable[Scale]) -> None:
                     f"studies.{study.name}.seeds: {min(shared)} is a seed of '{other.name}', "
                     "which reports it"
                 )
+
+
+def _check_laboratory(scales: Iterable[Scale]) -> None:
+    """A table of the laboratory tells its rows apart by environment, not by study."""
+    first: dict[tuple[str, str, str], str] = {}
+    for study in scales:
+        for table, env in itertools.product(study.laboratory, study.environments):
+            other = first.setdefault((study.like, table, env), study.name)
+            if other != study.name:
+                told = f"studies.{study.name}: table '{table}' has {env} by '{other}'"
+                raise ProtocolError(f"{told}; add to that study, or take another environment")
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:

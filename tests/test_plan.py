@@ -71,6 +71,13 @@ def _with(path: str, value) -> dict:
     return overrides
 
 
+def _turned(**changes) -> dict:
+    """A study that turns a knob."""
+    grid = {"algorithm": "lql", "knob": "k", "factors": {"step_size": [2]}} | changes
+    grid = {key: value for key, value in grid.items() if value}
+    return {"like": "desk", "seeds": [5], "grids": {"g": grid}}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
@@ -98,6 +105,25 @@ def _with(path: str, value) -> dict:
         ("scales.desk.evaluate_every", 300_001, "evaluate_every: 300001 is too large"),
         ("scales.runs", DOCUMENT["scales"]["desk"], "'runs' cannot be the name"),
         ("studies.desk", {"like": "desk"}, "'desk' cannot be the name"),
+        ("studies.paper_desk", {"like": "desk"}, "'paper_desk' cannot be the name"),
+        ("studies.costs", {"like": "desk"}, "'costs' cannot be the name"),
+        (
+            "studies.x",
+            _turned(factors={}, settings={"step_size": [2]}),
+            "studies.x.grids.g: a knob is turned by factors of one hyperparameter, not of 0",
+        ),
+        ("studies.x", _turned(factors={"step_size": [2], "chain_steps": [2]}), "g: a .*, not of 2"),
+        (
+            "studies.x",
+            _turned(settings={"step_size": [1, 2]}),
+            "g: settings beside a knob have one",
+        ),
+        (
+            "studies.x",
+            _turned()
+            | {"laboratory": ["proposals"], "environments": ["Pendulum-v1", "FarModeBandit-v0"]},
+            "studies.x: table 'proposals' has FarModeBandit-v0 by 'bandit'; add to that study",
+        ),
         ("studies.x", {"like": "dsk"}, "unknown scale 'dsk'; .* is 'desk'"),
         ("studies.x", {"like": "desk"}, "studies.x: names no algorithm"),
         ("studies.x", {"seeds": [1]}, "studies.x: lacks 'like'"),

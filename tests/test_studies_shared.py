@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from io import BytesIO
 from pathlib import Path
@@ -21,10 +22,13 @@ from analysis.plan import Plan, PlanError
 from analysis.plan_files import probe_digests
 from analysis.probes import policies, run_probes, visits
 from analysis.probes import samples as samples_records
+from analysis.protocol import ProtocolError
 from analysis.records import RecordError
 
 __all__ = ["elsewhere"]  # a fixture that every test here uses
 
+
+PROTOCOL = ROOT / "config/protocol.yaml"
 
 # What all share ----------------------------------------------------------------------------------
 
@@ -215,3 +219,32 @@ def test_every_scale_with_studies_has_every_table_and_all_of_the_workflow_knows_
     assert plan.laboratory("paper") == {} and plan.laboratory("bandit") == {}
     assert "nc_lql_unconditioned" in [e.label for e in plan.protocol.scale("paper").entries]
     assert "nc_lql_unconditioned" not in [e.label for e in plan.protocol.scale("desk").entries]
+
+
+def test_studies_of_one_table_have_environments_of_their_own():
+    grid = {"algorithm": "lql", "settings": {"step_size": [0.5]}}
+    own = {"like": "desk", "seeds": [5], "grids": {"one": grid}, "laboratory": ["bandit"]}
+    own |= {"environments": ["Point-v0"]}
+    assert Plan({"studies": {"x": own}}, PROTOCOL).laboratory("desk")["bandit"] == ["bandit", "x"]
+    shared = own | {"environments": ["Point-v0", "FarModeBandit-v0"]}
+    with pytest.raises(ProtocolError, match="studies.x: table 'bandit' has FarModeBandit-v0 by 'b"):
+        Plan({"studies": {"x": shared}}, PROTOCOL)
+    # Those of another scale stand in a folder of their own.
+    shared = own | {"like": "paper", "environments": ["MultimodalBandit-v0"], "warm_up": 1}
+    Plan({"studies": {"x": shared}}, PROTOCOL)
+
+
+def test_no_scale_has_the_name_of_a_rule():
+    """Snakemake refuses two rules of one name, and says nothing of the protocol."""
+    text = "\n".join(file.read_text() for file in [ROOT / "Snakefile", *ROOT.glob("rules/*.smk")])
+    names = set(re.findall(r"^ *rule (\w+):", text, re.M))
+    made = re.findall(r'name:\n +f"(\S+)"', text)
+    assert {"claims", "figure", "train"} <= names and "measure_{study}" in made
+    for name in made:
+        for probe in ("exactness", "mixing"):
+            names.add(name.format(scale="x", study="x", probe=probe))
+    # A study of this name would have a rule to measure it.
+    names |= {name.removeprefix("measure_") for name in names} - {"x"}
+    for name in names:
+        with pytest.raises(ProtocolError, match=f"'{name}' cannot be the name"):
+            Plan({"studies": {name: {"like": "desk"}}}, PROTOCOL)
