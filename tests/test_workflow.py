@@ -256,6 +256,20 @@ def test_no_command_reads_the_variable_of_a_loop_when_the_loop_is_over():
     )
 
 
+CALLED = re.compile(r"^ +shell:\n +[\"'](?:exec |\()?([\w.]+)|\| (\w+) ", re.M)
+
+
+def test_rules_call_python_and_nothing_else():
+    """What is installed is Python and pip's packages; coreutils are not everywhere."""
+    called = {
+        word for file in RULES for words in CALLED.findall(file.read_text()) for word in words
+    }
+    assert called == {"python", ""}
+    assert (
+        "sha256sum" in CALLED.findall('        shell:\n            "cat {x} | sha256sum >{y}"')[1]
+    )
+
+
 OUTPUT = re.compile(r'^\s*(captions\.if_captioned\()?f?"[^"]*figures/\{\w+\}\.svg"\)?,$')
 """A line that is a figure's file, and whether it is flagged there."""
 
