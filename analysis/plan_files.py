@@ -27,8 +27,8 @@ SOURCES = (
 
 
 def probe_digests(study: str) -> dict[str, str]:
-    """SHA-256 of every file that a probe has left of the runs of a study."""
-    files = sorted(file for file in PROBES.glob(f"*/{study}/**/*") if file.is_file())
+    """SHA-256 of every table and document that a probe has left of the runs of a study."""
+    files = sorted(f for end in ("csv", "json") for f in PROBES.glob(f"*/{study}/**/*.{end}"))
     return {file.as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 

@@ -10,9 +10,10 @@ import importlib.metadata
 import json
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from algorithms.files import NotWritten, written_whole
 from algorithms.options import configuration_hash
@@ -26,6 +27,23 @@ CACHE = Path(".snakemake/resolved")
 
 class PlanError(Exception):
     """Why nothing can be planned: one line for each reason."""
+
+
+def refuse(error: Exception) -> NoReturn:
+    """Say why nothing is done, and end the process with status 2."""
+    print(error, file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+def read_overrides(text: str) -> dict[str, Any]:
+    """What `--overrides` of a command gives, merged into the protocol. Raises PlanError."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"--overrides is not JSON: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, dict):
+        raise PlanError(f"--overrides is {text!r:.60}, not an object")
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,32 @@
-"""What the command lines of the probes of times and memory share."""
+"""What the command lines of probes share."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from algorithms import ALGORITHMS
+from algorithms.files import NotWritten
+from algorithms.options import Refused
 from algorithms.train import prepare_process
+from analysis.protocol import ProtocolError
+from analysis.records import RecordError
+from analysis.resolution import PlanError
+
+
+def exit_status(measure: Callable[[], None]) -> int:
+    """Of a probe's command: 0; 2 and a line on standard error where what was asked, or a record,
+    makes no sense; 1 and a line where the disk did not take what was to be written."""
+    try:
+        measure()
+    except (ProtocolError, PlanError, RecordError, Refused) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (NotWritten, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def parser_of(

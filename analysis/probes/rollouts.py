@@ -30,8 +30,8 @@ from algorithms.files import written_whole
 from algorithms.record import POLICY, code_state, machine, read_policy, versions
 from analysis.artefacts import CLIPS
 from analysis.plan import Plan
-from analysis.protocol import ProtocolError
-from analysis.resolution import PlannedRun
+from analysis.probes.command import exit_status
+from analysis.resolution import PlannedRun, read_overrides
 
 SIZE = {"width": 192, "height": 144}
 """Pixels."""
@@ -128,7 +128,7 @@ def record(run: PlannedRun, scale: str, output: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status."""
+    """Command line; returns the exit status, as of `exit_status`."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis.probes.rollouts", description=__doc__.splitlines()[0]
     )
@@ -138,21 +138,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("MUJOCO_GL", "egl")  # draws without a screen
     torch.set_num_threads(1)
-    plan = Plan(json.loads(options.overrides))
-    scale = options.scale or plan.default
-    shown = set()
-    try:
-        runs = plan.runs(scale)
-    except ProtocolError as error:
-        print(error, file=sys.stderr)
-        return 2
-    for run in runs:
-        if (run.env, run.label) not in shown and (Path(run.path) / POLICY).exists():
-            shown.add((run.env, run.label))
-            print(record(run, scale, options.output), flush=True)
-    if not shown:
-        print(f"no run of {scale} left a {POLICY} here", file=sys.stderr)
-    return 0
+
+    def animate() -> None:
+        plan = Plan(read_overrides(options.overrides))
+        scale = options.scale or plan.default
+        shown = set()
+        for run in plan.runs(scale):
+            if (run.env, run.label) not in shown and (Path(run.path) / POLICY).exists():
+                shown.add((run.env, run.label))
+                print(record(run, scale, options.output), flush=True)
+        if not shown:
+            print(f"no run of {scale} left a {POLICY} here", file=sys.stderr)
+
+    return exit_status(animate)
 
 
 if __name__ == "__main__":

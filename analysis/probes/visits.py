@@ -17,20 +17,24 @@ methods with a replay begin with at random; for every method, so that all have e
 """
 
 import argparse
+import contextlib
 import itertools
-import json
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from algorithms.options import Refused
 from algorithms.train import prepare_process
 from analysis.plan import Plan, PlanError
 from analysis.probes import run_probes
+from analysis.probes.command import exit_status
+from analysis.protocol import Scale
+from analysis.resolution import read_overrides
 
 WIDTHS, MARKS = run_probes.SETTINGS["visits"].values()
 """Sides of a cell, in standard deviations of a random policy's states; points of a run at which
@@ -127,7 +131,7 @@ def measure(configuration: dict[str, Any], device: str, compile: bool) -> tuple[
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status, 2 for what the protocol does not plan."""
+    """Command line; returns the exit status, as of `exit_status`."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis.probes.visits", description=__doc__.splitlines()[0]
     )
@@ -135,32 +139,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", required=True, help="<study>/<env>/<label>/seed<k>")
     parser.add_argument("--overrides", default="{}", help="JSON, merged into the protocol")
     options = parser.parse_args(arguments)
-    try:
+    command = ["python", "-m", "analysis.probes.visits", *(arguments or sys.argv[1:])]
+
+    def visit() -> None:
         prepare_process([])
-        plan = Plan(json.loads(options.overrides), is_main_process=False)
+        plan = Plan(read_overrides(options.overrides), is_main_process=False)
         run = next((run for run in plan.runs(options.study) if run.name == options.run), None)
         if run is None:
             raise PlanError(f"{options.run} is no run of {options.study}")
         configuration = plan.configuration(run)
-    except (PlanError, Refused, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    if run_probes.path_of("visits", run.name).with_suffix(".json").exists():
-        return 0
+        with alone(run.name) as is_recorded:
+            if not is_recorded:
+                record(run.name, configuration, plan.protocol.scale(options.study), command)
+
+    return exit_status(visit)
+
+
+@contextlib.contextmanager
+def alone(run: str) -> Iterator[bool]:
+    """Only one process at a time counts the visits of a run; whether another has left its record.
+
+    A workflow that was killed leaves its job at work, and the next one would train the same run
+    beside it, and write to the same file. The lock ends with its process, however it ends.
+    """
+    document = run_probes.path_of("visits", run).with_suffix(".json")
+    if document.exists():
+        yield True
+        return
+    document.parent.mkdir(parents=True, exist_ok=True)
+    file = document.with_suffix(".lock")
+    with FileLock(file).acquire(poll_interval=0.5):
+        yield document.exists()
+        if document.exists():  # Who waits here finds it, too.
+            file.unlink(missing_ok=True)
+
+
+def record(run: str, configuration: dict[str, Any], part: Scale, command: list[str]) -> None:
+    """Train the run of a scale with this name and write its record."""
     import torch
 
     from algorithms.device import resolve_device
     from analysis.probes.samples import conditions
 
     torch.set_num_threads(1)
-    part = plan.protocol.scale(options.study)
-    command = ["python", "-m", "analysis.probes.visits", *(arguments or sys.argv[1:])]
+    try:
+        device = resolve_device(part.device)
+    except ValueError as error:
+        raise Refused(error) from None
     # Before anything is measured: somebody may commit meanwhile.
-    document = conditions(command, resolve_device(part.device))
+    document = conditions(command, device)
     table, ended = measure(configuration, part.device, part.compile)
     document |= {"configuration": configuration, "probe": run_probes.SETTINGS["visits"]}
-    run_probes.write("visits", run.name, document | {"run": ended}, table)
-    return 0
+    run_probes.write("visits", run, document | {"run": ended}, table)
 
 
 if __name__ == "__main__":
