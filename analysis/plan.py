@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from algorithms.options import differing_field, value_of
 from analysis import declarations, records
@@ -33,7 +33,15 @@ from analysis.estimate import describe_cost
 from analysis.plan_files import SOURCES, probe_digests, renew, scale_document
 from analysis.probes import run_probes
 from analysis.protocol import PROTOCOL, Protocol, ProtocolError, read_protocol
-from analysis.resolution import PlanError, PlannedRun, digest, resolved, write_whole
+from analysis.resolution import (
+    PlanError,
+    PlannedRun,
+    digest,
+    read_overrides,
+    refuse,
+    resolved,
+    write_whole,
+)
 from analysis.studies import Studies, at_hand
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +63,7 @@ class Plan(Studies):
     ):
         self.overrides = dict(overrides or {})
         self.protocol: Protocol = read_protocol(protocol_file, self.overrides)
-        self._is_main_process = is_main_process
+        self.is_main_process = is_main_process
         self._resolved: dict[str, dict[str, Any]] = {}
         self._prepared: dict[str, list[str]] = {}
 
@@ -213,30 +221,29 @@ class Plan(Studies):
                 good[run.name] = record
             except records.RecordError as error:
                 advice = f"delete {run.path} to run it again"
-                told = "" if advice in error.reason else f"; {advice}"
-                reasons.append(f"{error}{told}")
+                reasons.append(str(error) if advice in error.reason else f"{error}; {advice}")
         if reasons:
             raise PlanError("\n".join(reasons))
         return good
 
     def _stale_probes(self, run: PlannedRun) -> Iterator[str]:
-        """What is to be said of probes' records of a run that are of another configuration."""
-        for path, recorded in run_probes.configurations(run.name).items():
-            wanted = self.configuration(run)
+        """What is to be said of probes' records of a run that are of another one."""
+        for path, document in run_probes.documents(run.name).items():
+            recorded, wanted = document["configuration"], self.configuration(run)
             # Equal is the rule, and found without importing an algorithm.
             field = None if recorded == wanted else differing_field(dict(recorded), wanted)
             if field is not None:
                 values = f"{value_of(recorded, field)!r} in the record, {value_of(wanted, field)!r}"
                 told = f"stale: {field} is {values} in the protocol"
                 yield f"{path}: {told}; {run_probes.advice(path)}"
+            elif run.is_recorded and not run_probes.is_of_record(document, run.path):
+                yield f"{path}: {run_probes.OF_ANOTHER}; {run_probes.advice(path)}"
 
     def _check_current(self, record: records.RunRecord, run: PlannedRun) -> None:
-        wanted = self.configuration(run)
-        if record.configuration == wanted:
-            return
-        field = differing_field(record.configuration, wanted)
+        recorded, wanted = record.configuration, self.configuration(run)
+        field = None if recorded == wanted else differing_field(recorded, wanted)
         if field is not None:
-            raise records.stale(run.path, field, record.configuration, wanted)
+            raise records.stale(run.path, field, recorded, wanted)
 
     def summary(self, scale: str, good: Mapping[str, records.RunRecord]) -> str:
         """How many runs are recorded, how many are to train, and about how long that takes."""
@@ -319,12 +326,12 @@ class Plan(Studies):
             try:
                 good = self.check_records(scale)
                 state = self.document(scale, good)["state"]
-                if self._is_main_process:
+                if self.is_main_process:
                     print(self.summary(scale, good), file=sys.stderr, flush=True)
             except PlanError as error:
                 refuse(error)
             stamp = STAMPS / scale
-            if self._is_main_process:
+            if self.is_main_process:
                 self._remove_plan_of_another_default(scale)
                 is_done = not self.to_train(scale)
                 renew(stamp, Path(folder) / "plan.json", state if is_done else None)
@@ -349,7 +356,7 @@ class Plan(Studies):
         except PlanError as error:
             refuse(error)
         stamp = STAMPS / f"{study}_at_hand"
-        if self._is_main_process:
+        if self.is_main_process:
             renew(stamp, Path(at_hand(study)), state)
         return str(stamp)
 
@@ -377,12 +384,6 @@ def use_this_python() -> None:
     os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
 
 
-def refuse(error: Exception) -> NoReturn:
-    """Say why nothing is done, and end the process with status 2."""
-    print(error, file=sys.stderr, flush=True)
-    sys.exit(2)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Check a scale's records, say what there is, write its plan.json; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m analysis.plan", description=main.__doc__)
@@ -392,7 +393,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", help="file (default: plan.json beside the derived files)")
     options = parser.parse_args(arguments)
     try:
-        plan = Plan(json.loads(options.overrides), options.protocol)
+        plan = Plan(read_overrides(options.overrides), options.protocol)
         scale = options.scale or plan.default
         good = plan.check_records(scale)
         print(plan.summary(scale, good))

@@ -2,11 +2,13 @@
 
 import os
 import re
+from collections.abc import Mapping
 from functools import cached_property
 
 from analysis.artefacts import LABORATORY, PROBES, RESULTS
 from analysis.protocol import Protocol
-from analysis.resolution import PlannedRun
+from analysis.records import RunRecord
+from analysis.resolution import PlanError, PlannedRun, refuse
 
 VISITS = "exploration"
 """The table of which a study's runs are trained by the probe that counts visited states."""
@@ -21,6 +23,16 @@ class Studies:
     """The part of `analysis.plan.Plan` that is about the laboratory."""
 
     protocol: Protocol
+    is_main_process: bool
+
+    @cached_property
+    def _measurable(self) -> set[str]:
+        """Studies whose records were found current."""
+        return set()
+
+    def check_records(self, scale: str) -> Mapping[str, RunRecord]:
+        """Records at hand by run's name. Raises PlanError for one that is no good."""
+        raise NotImplementedError
 
     def runs(self, scale: str) -> list[PlannedRun]:
         """Runs of a scale or study."""
@@ -43,6 +55,18 @@ class Studies:
         """Studies that are for tables of the laboratory."""
         return [name for name, part in self.protocol.scales.items() if part.laboratory]
 
+    def prepare_measured(self, study: str) -> list[str]:
+        """`measured`, once the records at hand are current; ends the process with status 2 before
+        anything runs if one is not. For the rule's input, so that only who asks is refused."""
+        # By the main process, and once: what a job has trained since, the next one measures.
+        if self.is_main_process and study not in self._measurable:
+            try:
+                self.check_records(study)
+            except PlanError as error:
+                refuse(error)
+            self._measurable.add(study)
+        return self.measured(study)
+
     def measured(self, study: str) -> list[str]:
         """What of a study is measured by training: records of visited states, or of runs."""
         if VISITS in self.protocol.scale(study).laboratory:
@@ -52,6 +76,8 @@ class Studies:
     @cached_property
     def to_visit(self) -> str:
         """As `trainable`, for runs whose visited states have no record."""
+        if self.protocol.missing == "gap":
+            return "(?!)"
         files = [file for study in self.studied for file in self.measured(study)]
         start, end = f"{PROBES}/visits/", ".json"
         absent = (f for f in files if f.startswith(start) and not os.path.lexists(f))

@@ -88,7 +88,7 @@ for study in PLAN.studied:
         name:
             f"measure_{study}"
         input:
-            PLAN.measured(study),
+            lambda wildcards, name=study: PLAN.prepare_measured(name),
         log:
             f"logs/laboratory/{study}_policies.log",
         params:

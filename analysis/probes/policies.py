@@ -5,11 +5,10 @@
 A policy (`policy.pt`) is too large to be committed, so what tables and figures need of it is drawn
 once, after training, and kept as records (`analysis.probes.run_probes`) in `results/probes/samples`
 and `results/probes/proposals`. A run that has its records, or has no policy at hand, is passed over
-and counted.
+and counted; records of a run that was trained again since are made again.
 """
 
 import argparse
-import json
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,10 @@ from algorithms.record import POLICY, read_document, read_policy
 from analysis.bandit import SAMPLES
 from analysis.plan import Plan
 from analysis.probes import run_probes
+from analysis.probes.command import exit_status
 from analysis.probes.samples import conditions
+from analysis.records import record_digest
+from analysis.resolution import read_overrides
 from envs.bandit import landscape_of
 
 PROPOSALS, UNIFORM, BATCHES, GRID = run_probes.SETTINGS["proposals"].values()
@@ -124,17 +126,19 @@ OF_TABLES = {"bandit": "samples", "ablation": "samples", "proposals": "proposals
 
 def probe_study(study: str, overrides: Mapping[str, Any] | None = None) -> dict[str, int]:
     """Write every record that can be had of a study of the protocol with `overrides`; how many were
-    `written`, `there` before, or without a `policy`. Raises PlanError and NotWritten."""
+    `written`, `there` before, or without a `policy`. Raises PlanError, ProtocolError, Refused,
+    RecordError and NotWritten."""
     plan = Plan(overrides, is_main_process=False)
     tables = plan.protocol.scale(study).laboratory
     counts = {"written": 0, "there": 0, "policy": 0}
     for probe in dict.fromkeys(OF_TABLES[table] for table in tables if table in OF_TABLES):
         measure, settings = PROBES[probe], run_probes.SETTINGS[probe]
         for run in plan.runs(study):
-            if run_probes.path_of(probe, run.name).with_suffix(".json").exists():
+            folder, table_file = Path(run.path), run_probes.path_of(probe, run.name)
+            there = run_probes.documents(run.name).get(table_file, {})
+            if table_file.with_suffix(".json").exists() and run_probes.is_of_record(there, folder):
                 counts["there"] += 1
                 continue
-            folder = Path(run.path)
             record = read_document(folder)
             if record is None or not (folder / POLICY).exists():
                 counts["policy"] += 1
@@ -144,6 +148,7 @@ def probe_study(study: str, overrides: Mapping[str, Any] | None = None) -> dict[
             if table is not None:
                 document = conditions(_command(study), CPU)
                 document |= {"configuration": record["configuration"], "probe": settings}
+                document[run_probes.RUN_DIGEST] = record_digest(folder)
                 run_probes.write(probe, run.name, document, table)
                 counts["written"] += 1
     return counts
@@ -154,7 +159,7 @@ def _command(study: str) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status."""
+    """Command line; returns the exit status, as of `exit_status`."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis.probes.policies", description=__doc__.splitlines()[0]
     )
@@ -162,12 +167,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--overrides", default="{}", help="JSON, merged into the protocol")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    counts = probe_study(options.study, json.loads(options.overrides))
-    print(
-        f"{options.study}: {counts['written']} records written, {counts['there']} were there, "
-        f"{counts['policy']} runs have no policy at hand"
-    )
-    return 0
+
+    def look() -> None:
+        counts = probe_study(options.study, read_overrides(options.overrides))
+        print(
+            f"{options.study}: {counts['written']} records written, {counts['there']} were there, "
+            f"{counts['policy']} runs have no policy at hand"
+        )
+
+    return exit_status(look)
 
 
 if __name__ == "__main__":
