@@ -5,6 +5,8 @@ Normalised scores are fixed by them: 0 is the random policy (100 episodes, measu
 version of an environment; another version of it is not normalised.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -67,6 +69,7 @@ def floors(env: str) -> Floors | None:
     RecordError if the file is missing or damaged.
     """
     table = _table(FLOORS, FLOOR_COLUMNS)
+    measured = _floors_document()
     returns = table[table["env"] == env]
     if returns.empty:
         return None
@@ -74,6 +77,9 @@ def floors(env: str) -> Floors | None:
     mean = means["mean"]
     if set(means.index) != {"random", "zero"} or not np.isfinite(mean).all():
         raise RecordError(FLOORS, f"rows of {env} are not finite ones of random and zero actions")
+    episodes = measured.get(env, int(means["size"].max()))
+    if (means["size"] != episodes).any():
+        raise RecordError(FLOORS, f"rows of {env} are not {episodes} episodes of each policy")
     return Floors(float(mean["random"]), float(mean["zero"]), int(means["size"].min()))
 
 
@@ -114,6 +120,25 @@ def source_of_one(environments: Iterable[str]) -> str:
     ids = scores["env"] + "-" + scores["env_version"]
     found = list(scores.loc[ids.isin(list(environments)), "source"].unique())
     return listed(found) if found else ""
+
+
+def _floors_document() -> dict[str, int]:
+    """Episodes of each policy by environment, as the document beside the floors has them; none
+    where there is no document. RecordError if it is damaged or of another table."""
+    file = FLOORS.with_suffix(".json")
+    try:
+        document = json.loads(file.read_bytes())
+        told = document.get("table_sha256")  # Older ones have none.
+        is_own = told in (None, hashlib.sha256(FLOORS.read_bytes()).hexdigest())
+        parts = document["environments"].items()
+        episodes = {env: int(part["configuration"]["episodes"]) for env, part in parts}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(file, f"{type(error).__name__}: {str(error)[:200]}") from None
+    if not is_own:
+        raise RecordError(FLOORS, f"is not the table that {file.name} is of; measure it again")
+    return episodes
 
 
 def _table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -4,10 +4,12 @@
 
 By default every environment of the protocol. Adds to or replaces the rows of those environments in
 `results/probes/floors/floors.csv` (env, policy, episode, return, length) and, beside it, what they
-were measured with in `floors.json`. The rows are a record: same seed and versions, same bytes.
+were measured with and the digest of the rows in `floors.json`. The rows are a record: same seed and
+versions, same bytes.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import zlib
@@ -19,8 +21,10 @@ import pandas as pd
 import yaml
 
 from algorithms.evaluation import constant_policy_returns, random_policy_returns
+from algorithms.files import written_whole
 from algorithms.record import code_state, machine, versions
 from analysis.artefacts import PROBES
+from analysis.probes.command import exit_status
 from envs import EnvironmentRefused
 
 FOLDER = PROBES / "floors"
@@ -74,7 +78,8 @@ def conditions(env: str, episodes: int, seed: int) -> dict:
 
 
 def write(folder: Path, tables: Sequence[pd.DataFrame], documents: dict[str, dict]) -> None:
-    """Put the rows and conditions of some environments among those that are there."""
+    """Put the rows and conditions of some environments among those that are there, the document,
+    with the table's digest, last. Raises NotWritten."""
     rows, conditions_file = folder / "floors.csv", folder / "floors.json"
     if rows.exists():
         kept = pd.read_csv(rows, float_precision="round_trip")
@@ -82,14 +87,18 @@ def write(folder: Path, tables: Sequence[pd.DataFrame], documents: dict[str, dic
         documents = json.loads(conditions_file.read_text())["environments"] | documents
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.concat(tables).sort_values(["env", "policy", "episode"], kind="stable")
-    table.to_csv(rows, index=False)
-    conditions_file.write_text(
-        json.dumps({"environments": dict(sorted(documents.items()))}, indent=1) + "\n"
-    )
+    content = table.to_csv(index=False, lineterminator="\n").encode()
+    digest = hashlib.sha256(content).hexdigest()
+    whole = {"environments": dict(sorted(documents.items())), "table_sha256": digest}
+    text = json.dumps(whole, indent=1) + "\n"
+    for file, part in ((rows, content), (conditions_file, text.encode())):
+        with written_whole(file) as beside:
+            beside.write_bytes(part)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; 2 for an environment that cannot be run, with nothing written."""
+    """Command line; 2 for an environment that cannot be run, with nothing written, 1 where the disk
+    did not take what was."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis.probes.floors", description=__doc__.splitlines()[0]
     )
@@ -106,8 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         documents[env] = conditions(env, EPISODES, SEED)
         means = tables[-1].groupby("policy")["return"].mean()
         print(f"{env}: random {means['random']:.1f}, zero actions {means['zero']:.1f}")
-    write(options.output, tables, documents)
-    return 0
+    return exit_status(lambda: write(options.output, tables, documents))
 
 
 if __name__ == "__main__":
