@@ -43,7 +43,7 @@ COLUMNS = [
     "degrees_of_freedom",
 ]
 
-PROBES = dict.fromkeys(("inside_share", "least_mode_mass_ratio"), "samples")
+PROBE_BY_QUANTITY = dict.fromkeys(("inside_share", "least_mode_mass_ratio"), "samples")
 """What is of samples of the policies, which a probe drew, and not of the runs themselves."""
 
 

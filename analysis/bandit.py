@@ -52,7 +52,7 @@ COLUMNS = [
     "degrees_of_freedom",
 ]
 SAMPLED = ("mode_mass_ratio", "least_mode", "greatest_mode", "inside_share", "divergence", "regret")
-PROBES = dict.fromkeys(SAMPLED, "samples")
+PROBE_BY_QUANTITY = dict.fromkeys(SAMPLED, "samples")
 """What is of samples of the policies, which a probe drew, and not of the runs themselves."""
 INVERSE_TEMPERATURE = 20.0
 """In units of 1 / reward, of the soft policy that all are held against: the best modes then hold

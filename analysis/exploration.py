@@ -23,7 +23,7 @@ COLUMNS = [
     *("quantity", "algorithm", "comparator", "env", "value", "low", "high", "seeds"),
     *("transitions", "width", "minimum", "maximum", "note", "degrees_of_freedom"),
 ]
-PROBES = {"": "visits"}
+PROBE_BY_QUANTITY = {"": "visits"}
 """The probe that all quantities are of."""
 WIDTH = 0.5
 """In standard deviations of a random policy's states."""

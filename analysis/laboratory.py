@@ -187,7 +187,7 @@ def derive(table: str, studies: Sequence[Study]) -> dict[str, bytes]:
     figure = import_module(f"analysis.figures.{table}")
     frame = module.table(studies)
     shown = csv_bytes(figure.data(studies, frame))
-    probes = getattr(module, "PROBES", {})
+    probes = getattr(module, "PROBE_BY_QUANTITY", {})
     frame["records"] = [record_folders(row, studies, probes) for row in frame.to_dict("records")]
     counts = [name for name in COUNTS if name in frame]
     is_any = any(study.part["algorithms"] for study in studies)

@@ -7,7 +7,6 @@ imported too, but only where a configuration is not in the cache yet.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import re
@@ -30,7 +29,13 @@ from analysis.artefacts import (
     probed,
 )
 from analysis.estimate import describe_cost
-from analysis.plan_files import SOURCES, probe_digests, renew, scale_document
+from analysis.plan_files import (
+    SOURCES,
+    probe_digests,
+    remove_plan_elsewhere,
+    renew,
+    scale_document,
+)
 from analysis.probes import run_probes
 from analysis.protocol import PROTOCOL, Protocol, ProtocolError, read_protocol
 from analysis.resolution import (
@@ -332,21 +337,13 @@ class Plan(Studies):
                 refuse(error)
             stamp = STAMPS / scale
             if self.is_main_process:
-                self._remove_plan_of_another_default(scale)
+                remove_plan_elsewhere(scale, folder)
                 is_done = not self.to_train(scale)
                 renew(stamp, Path(folder) / "plan.json", state if is_done else None)
             # All runs, recorded or not: a set of inputs that shrinks would look like a change.
             runs = [] if self.missing == "gap" else self.runs(scale)
             self._prepared[folder] = [str(stamp), *(f"{run.path}/run.json" for run in runs)]
         return self._prepared[folder]
-
-    def _remove_plan_of_another_default(self, scale: str) -> None:
-        """Which the scale left elsewhere when it was the default one, or was not yet."""
-        for folder in {RESULTS, RESULTS / scale} - {Path(self.folder(scale))}:
-            file = folder / "plan.json"
-            with contextlib.suppress(OSError, ValueError):
-                if json.loads(file.read_bytes())["scale"] == scale:
-                    file.unlink()
 
     def prepare_at_hand(self, study: str) -> str:
         """The stamp that the plan of a study's records at hand waits for, as `prepare`; it waits

@@ -1,12 +1,13 @@
 """What stands in a plan.json, and when it is written anew; see `analysis.plan`."""
 
+import contextlib
 import hashlib
 import json
 import time
 from pathlib import Path
 from typing import Any
 
-from analysis.artefacts import PROBES
+from analysis.artefacts import PROBES, RESULTS
 from analysis.protocol import Scale
 
 SOURCES = (
@@ -49,6 +50,15 @@ def renew(stamp: Path, plan_file: Path, state: str | None) -> None:
         stamp.parent.mkdir(parents=True, exist_ok=True)
         # Never the same twice: Snakemake goes by content where a date is newer.
         stamp.write_text(f"{time.time_ns()}\n")
+
+
+def remove_plan_elsewhere(scale: str, folder: str) -> None:
+    """The plan that a scale left in another folder than its own, when it was the default one or was
+    not yet: a reader would take it for the present one."""
+    for other in {RESULTS, RESULTS / scale} - {Path(folder)}:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if json.loads((other / "plan.json").read_bytes())["scale"] == scale:
+                (other / "plan.json").unlink()
 
 
 def scale_document(part: Scale, folder: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ COLUMNS = [
     *("quantity", "algorithm", "env", "temperature", "value", "low", "high", "repeats"),
     *("factor", "minimum", "maximum", "note"),
 ]
-PROBES = {"": "proposals"}
+PROBE_BY_QUANTITY = {"": "proposals"}
 """The probe that all quantities are of."""
 QUANTITIES = ("value_share", "exact_value_share", "distance_ratio")
 

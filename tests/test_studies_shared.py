@@ -24,6 +24,7 @@ from analysis.probes import policies, run_probes, visits
 from analysis.probes import samples as samples_records
 from analysis.protocol import ProtocolError
 from analysis.records import RecordError
+from envs.bandit import landscape_of
 
 __all__ = ["elsewhere"]  # a fixture that every test here uses
 
@@ -154,6 +155,8 @@ def test_every_row_leads_to_the_records_that_it_is_made_of():
     assert led_to("mode_mass_ratio", "lql") == {f"{drawn}/lql"}
     assert led_to("mode_mass_ratio", "nc_lql") == led_to("mode_mass_ratio", bandit.EXACT) == {""}
     assert all(any(Path(at).rglob("*.json")) for at in led_to("mode_mass_ratio", "lql"))
+    sampled = {name for name, _ in bandit.qualities(landscape_of(FAR), np.empty((0, 2)))}
+    assert all({f"{drawn}/lql"} == led_to(quantity, "lql") for quantity in sampled)
     ranges = {"quantity": "share", "algorithm": "lql", "knob": "w", "env": FAR}
     assert laboratory.record_folders(ranges, [read()], {}) == f"{runs}/lql*"
     ranges["comparator"] = "nc_lql"
