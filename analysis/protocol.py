@@ -289,8 +289,8 @@ def _entries(
                 f"{where}.variants: unknown variant '{name}'{nearest(name, variants)}"
             )
         candidates.append((name, variants[name], f"variants.{name}"))
+    _check_knobs(f"{where}.grids", part.get("grids", {}))
     for name, grid in part.get("grids", {}).items():
-        _check_knob(f"{where}.grids.{name}", grid)
         for label, cell in _cells(grid):
             candidates.append((label, {**grid, **cell}, f"{where}.grids.{name}"))
     entries, left_out = [], []
@@ -318,14 +318,21 @@ def _entries(
     return tuple(entries), tuple(left_out)
 
 
-def _check_knob(where: str, grid: Mapping[str, Any]) -> None:
-    """A knob has one score at each factor."""
-    turned, fixed = grid.get("factors", {}), grid.get("settings", {})
-    if "knob" in grid and len(turned) != 1:
-        told = f"a knob is turned by factors of one hyperparameter, not of {len(turned)}"
-        raise ProtocolError(f"{where}: {told}")
-    if "knob" in grid and any(len(values) > 1 for values in fixed.values()):
-        raise ProtocolError(f"{where}: settings beside a knob have one value each")
+def _check_knobs(where: str, grids: Mapping[str, Mapping[str, Any]]) -> None:
+    """A knob of a method has one score at each factor."""
+    grid_of: dict[tuple[str, str], str] = {}
+    for name, grid in grids.items():
+        if "knob" not in grid:
+            continue
+        turned, fixed = grid.get("factors", {}), grid.get("settings", {})
+        if len(turned) != 1:
+            told = f"a knob is turned by factors of one hyperparameter, not of {len(turned)}"
+            raise ProtocolError(f"{where}.{name}: {told}")
+        if any(len(values) > 1 for values in fixed.values()):
+            raise ProtocolError(f"{where}.{name}: settings beside a knob have one value each")
+        other = grid_of.setdefault((grid["algorithm"], grid["knob"]), name)
+        if other != name:
+            raise ProtocolError(f"{where}.{name}: turns the same knob as '{other}'")
 
 
 def _cells(grid: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -71,11 +71,14 @@ def _with(path: str, value) -> dict:
     return overrides
 
 
-def _turned(**changes) -> dict:
-    """A study that turns a knob."""
-    grid = {"algorithm": "lql", "knob": "k", "factors": {"step_size": [2]}} | changes
-    grid = {key: value for key, value in grid.items() if value}
-    return {"like": "desk", "seeds": [5], "grids": {"g": grid}}
+def _turned(*others: dict, **changes) -> dict:
+    """A study that turns a knob, by `changes`; and by `others`, a grid each."""
+    knob = {"algorithm": "lql", "knob": "k", "factors": {"step_size": [2]}}
+    grids = {
+        name: {key: value for key, value in (knob | grid).items() if value}
+        for name, grid in zip("gh", (changes, *others), strict=False)
+    }
+    return {"like": "desk", "seeds": [5], "grids": grids}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,7 @@ def _turned(**changes) -> dict:
             _turned(settings={"step_size": [1, 2]}),
             "g: settings beside a knob have one",
         ),
+        ("studies.x", _turned({"factors": {"chain_steps": [4]}}), "h: turns the same knob as 'g'"),
         (
             "studies.x",
             _turned()
