@@ -1,5 +1,6 @@
 """The device of a run, and the only crossings between it and the host."""
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,17 +11,17 @@ from torch import Tensor
 def resolve_device(name: str) -> torch.device:
     """`auto` is CUDA where it is present and the CPU otherwise.
 
-    Raises ValueError for a name torch does not know and for a CUDA that is not there.
+    Raises ValueError for any other kind of device, and for a CUDA that is not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"unknown device '{name}': auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device '{name}' asked for, but CUDA is not available here")
-    return device
+    if not re.fullmatch("cpu|cuda(:[0-9]+)?", name):
+        raise ValueError(f"unknown device '{name}': auto, cpu, cuda or cuda:N")
+    kind, _, index = name.partition(":")
+    present = torch.cuda.device_count() if kind == "cuda" else 0
+    if kind == "cuda" and int(index or 0) >= present:
+        raise ValueError(f"device '{name}' asked for, of {present} CUDA devices here")
+    return torch.device(name)
 
 
 def generator_on(device: torch.device, seed: int) -> torch.Generator:
