@@ -1,6 +1,7 @@
 """The sampler laboratory: its samplers are the methods' own."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -256,13 +257,13 @@ def test_a_trained_critics_soft_policy_is_drawn_by_quadrature_on_a_bandit(traine
 
 
 def test_a_critic_is_of_the_method_and_not_of_a_variant_that_comes_first_by_name(tmp_path):
-    document = {"configuration": {"env": "E", "algorithm": "nc_lql"}, "status": "complete"}
-    folders = [
-        tmp_path / "runs" / name / "seed0"
-        for name in ("ablation/E/nc_lql_constant", "desk/E/nc_lql", "sweep/E/nc_lql")
-    ]
+    """And none of a smoke run, where there is no other."""
+    names = ("ablation/E/nc_lql_constant", "desk/E/nc_lql", "sweep/E/nc_lql", "smoke/E/lql")
+    folders = [tmp_path / "runs" / name / "seed0" for name in names]
     for folder in folders:
         folder.mkdir(parents=True)
+        algorithm = "lql" if folder.parent.name == "lql" else "nc_lql"
+        document = {"configuration": {"env": "E", "algorithm": algorithm}, "status": "complete"}
         (folder / "run.json").write_text(json.dumps(document))
         for name in ("policy.pt", "evaluations.csv", "metrics.csv"):
             (folder / name).write_bytes(b"")
@@ -282,3 +283,27 @@ def test_critics_are_measured_nowhere_without_a_policy(tmp_path, monkeypatch, ca
     monkeypatch.setattr(critics, "frozen_runs", lambda: [])
     assert critics.main(["--output", str(tmp_path)]) == 1
     assert "policy.pt" in capsys.readouterr().err and not any(tmp_path.iterdir())
+
+
+def test_no_record_of_critics_is_lost_to_one_of_fewer_nor_joined_by_another_machines(
+    tmp_path, monkeypatch, trained_critic, capsys
+):
+    monkeypatch.setattr(critics, "frozen_runs", lambda: [trained_critic])
+    monkeypatch.setattr(critics, "measure_run", lambda folder, scale: [])
+    arguments = ["--output", str(tmp_path)]
+
+    def leave(*methods: str) -> Path:
+        names = [critics.landscape_name("MultimodalBandit-v0", method) for method in methods]
+        cases = [quantities.Measurement({"landscape": name}, []) for name in names]
+        return quantities.write(tmp_path, conditions([], CPU), cases, exactness_probe.QUANTITIES)
+
+    record = leave("lql", "nc_lql")
+    before = record.with_suffix(".json").read_bytes()
+    assert critics.main(arguments) == 2
+    assert "critic of nc_lql on MultimodalBandit-v0, which are not mea" in capsys.readouterr().err
+    assert record.with_suffix(".json").read_bytes() == before
+    leave("lql")
+    assert critics.main(arguments) == 0, "the same critics may be measured again"
+    record.rename(record.with_name("elsewhere.csv"))
+    assert critics.main(arguments) == 2 and "elsewhere.csv" in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.glob("*.csv")) == ["elsewhere.csv"]

@@ -4,12 +4,13 @@
 
 The distances of `analysis.probes.exactness`, on critics that are frozen. Records of runs hold no
 networks, so that this is measured where runs were made: of the first run of each Langevin method
-and environment that has left a `policy.pt`; each case of the record names it. The soft policy of a
-critic at one observation is what the method's own chain should draw from: exp(w (Q_1 + Q_2)) for
-NC-LQL, whose twins are summed, exp(w (Q_1 + Q_2) / 2) for LQL, on the box. On a bandit, of two
-actions, the reference is drawn by quadrature. Elsewhere it is Metropolis-adjusted Langevin from
-uniform starts, and a critic on which split R-hat over its chains is above 1.01 is left out, its
-R-hat named. Chains are the agent's own, with its own step sizes, given more steps.
+and environment that has left a `policy.pt`; each case of the record names it. No record is replaced
+by one that lacks a critic of it. The soft policy of a critic at one observation is what the
+method's own chain should draw from: exp(w (Q_1 + Q_2)) for NC-LQL, whose twins are summed,
+exp(w (Q_1 + Q_2) / 2) for LQL, on the box. On a bandit, of two actions, the reference is drawn by
+quadrature. Elsewhere it is Metropolis-adjusted Langevin from uniform starts, and a critic on which
+split R-hat over its chains is above 1.01 is left out, its R-hat named. Chains are the agent's own,
+with its own step sizes, given more steps.
 
 Leaves a record in `results/probes/critics` (desk) or `build/probes/critics` (smoke), whose rows
 `analysis.exactness` takes into its table.
@@ -64,16 +65,28 @@ SIZES = {"desk": Sizes(), "smoke": Sizes(5, 16, (20,), 20, 400, 50)}
 
 def frozen_runs(root: Path = RUNS) -> list[Path]:
     """Folders of the first run of each environment and method that left a policy: of the method as
-    it is where there is one, and not of a variant; then by name."""
+    it is where there is one, and not of a variant; then by name. None of a smoke scale."""
     found: dict[tuple[str, str], Path] = {}
     files = root.glob(f"**/{POLICY}")
     for file in sorted(files, key=lambda file: (file.parts[-3] not in METHODS, file)):
         document = read_document(file.parent)
         configuration = document["configuration"] if document else {}
         key = configuration.get("env"), configuration.get("algorithm")
-        if key[1] in METHODS and document["status"] == "complete":
+        is_smoke = file.relative_to(root).parts[0].startswith("smoke")
+        if key[1] in METHODS and document["status"] == "complete" and not is_smoke:
             found.setdefault(key, file.parent)
     return list(found.values())
+
+
+def landscape_name(env: str, algorithm: str) -> str:
+    """Of a critic, in a record."""
+    return f"critic of {algorithm} on {env}"
+
+
+def landscape_of_run(folder: Path) -> str:
+    """The landscape's name of the critic that a run has left in a folder."""
+    configuration = read_document(folder)["configuration"]
+    return landscape_name(configuration["env"], configuration["algorithm"])
 
 
 def measure_run(folder: Path, scale: str) -> list[Measurement]:
@@ -180,7 +193,7 @@ class Frozen:
         return found
 
     def case(self, sampler: str, **more: Any) -> dict[str, Any]:
-        place = {"landscape": f"critic of {self.algorithm} on {self.env}", "distance": None}
+        place = {"landscape": landscape_name(self.env, self.algorithm), "distance": None}
         study = "floor" if sampler == "exact" else "main"
         place |= {"dimension": self.dimension, "chains": self.sizes.chains, "scale": 1.0}
         place |= {"temperature_factor": 1.0, "boundary": self.agent.configuration.boundary}
@@ -222,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measure=measure_run,
         quantities=QUANTITIES,
         configuration=lambda scale: {**SIZES[scale]._asdict(), "seed": SEED},
+        landscapes=landscape_of_run,
     )
 
 

@@ -14,7 +14,7 @@ from algorithms.train import prepare_process
 from analysis.artefacts import PROBES
 from analysis.probes import quantities as records
 from analysis.probes.quantities import Measurement
-from analysis.probes.samples import conditions
+from analysis.probes.samples import conditions, machine_name, would_drop
 
 SCALES = ("desk", "smoke")
 FOLDERS = {"desk": PROBES, "smoke": Path("build/probes")}
@@ -42,9 +42,11 @@ def measured_command(
     measure: Callable[[Any, str], list[Measurement]],
     quantities: Sequence[str],
     configuration: Callable[[str], Mapping[str, Any]],
+    landscapes: Callable[[Any], str] | None = None,
 ) -> int:
     """Command line of a probe: measure every place of a scale and write the record. Returns
-    the exit status.
+    the exit status, 2 where a record is in the way. `landscapes` has the name that a place has in
+    a record, where what there is to measure depends on what runs have left.
 
     Places are independent and have generators of their own, so that a record does not depend on how
     many processes measured it, nor on their order.
@@ -65,6 +67,14 @@ def measured_command(
     _one_thread()
     # Before anything is measured: somebody may commit meanwhile.
     document = {"probe": probe, **_conditions(probe, options.scale), "scale": options.scale}
+    folder = options.output or folder_of(options.scale, probe)
+    in_the_way = records.another(folder, options.name or machine_name(document))
+    if landscapes:
+        at_hand = {"landscapes": [landscapes(place) for place in planned]}
+        in_the_way = in_the_way or would_drop(folder, document, _landscapes, at_hand)
+    if in_the_way:
+        print(in_the_way, file=sys.stderr)
+        return 2
     measured = _measure_all(planned, measure, options.scale, options.processes)
     measurements = [m for place in planned for m in measured[place]]
     document |= {
@@ -73,12 +83,16 @@ def measured_command(
         "wall_seconds": round(time.perf_counter() - began, 1),
     }
     try:
-        folder = options.output or folder_of(options.scale, probe)
         print(records.write(folder, document, measurements, quantities, options.name))
     except NotWritten as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _landscapes(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What a record is of."""
+    return {"landscapes": sorted({case["landscape"] for case in document["cases"]})}
 
 
 def _conditions(probe: str, scale: str) -> dict[str, Any]:

@@ -71,6 +71,18 @@ def write(
     return path
 
 
+def another(folder: Path, name: str) -> str | None:
+    """Why no record of this name can be written into a folder, in a sentence: the one of another
+    name that it holds, of which `read_only` could not choose; None where there is none."""
+    others = [file.name for file in sorted(folder.glob("*.csv")) if file.stem != name]
+    if not others:
+        return None
+    return (
+        f"{folder} holds {', '.join(others)}, and one record stands for all machines; measure "
+        "elsewhere (--output DIR), or delete that record"
+    )
+
+
 def _cell(value: float | None) -> str:
     if value is None:
         return ""
