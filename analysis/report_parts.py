@@ -107,7 +107,7 @@ def returns(
 ) -> list[dict[str, Any]]:
     """Table 1, an environment at a time."""
     columns = ["", "digest", "final", "95 % interval", "range over seeds", "best", "learned"]
-    columns += ["seeds", "updates", "note"]
+    columns += ["seeds", "updates", "optimiser steps", "note"]
     found = []
     for env in scale["environments"]:
         own = table1[table1["env"] == env]
@@ -137,6 +137,7 @@ def _return(row: pd.Series, names: Mapping[str, str]) -> list[str]:
         DASH if is_gap else f"{number(_value(row['learned']))} of {row['seeds']}",
         f"{row['seeds']} of {row['planned_seeds']}",
         number(_value(row["updates"])),
+        number(_value(row["optimiser_steps"])),
         row["note"],
     ]
 
