@@ -17,13 +17,13 @@ from snakemake.utils import min_version
 min_version("9.27")
 sys.path.insert(0, workflow.basedir)
 
-from analysis import artefacts, captions
+from analysis import artefacts, captions, resolution
 from analysis import plan as planning
 from analysis import requests as requesting
 
 PLAN = planning.open_plan(config, workflow.is_main_process)
 REQUESTS = requesting.of_workflow(PLAN, workflow)
-planning.use_this_python()
+resolution.use_this_python()
 
 
 localrules:

@@ -379,9 +379,7 @@ def _in_words(column: str, value: str) -> str:
 
 def _text(value: Any) -> str:
     """As it would stand in a table."""
-    if isinstance(value, bool):
-        return str(value)
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    return f"{value:g}" if type(value) in (int, float) else str(value)
 
 
 def _plain(cell: str) -> str:

@@ -374,13 +374,6 @@ def open_plan(overrides: Mapping[str, Any], is_main_process: bool = True) -> Pla
         refuse(error)
 
 
-def use_this_python() -> None:
-    """Let `python` in the shell of a job be the interpreter that runs now: without an activated
-    environment PATH has another one first, or none."""
-    folder = os.path.dirname(sys.executable)
-    os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Check a scale's records, say what there is, write its plan.json; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m analysis.plan", description=main.__doc__)

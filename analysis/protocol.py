@@ -6,7 +6,6 @@ configuration's own fields allow is checked by `analysis.plan`.
 """
 
 import dataclasses
-import difflib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,12 +13,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import jsonschema
 import yaml
 
-import envs  # noqa: F401  registers the suite's own environments
 from algorithms import ALGORITHMS
+from analysis.protocol_checks import (
+    ProtocolError,
+    check_environments,
+    check_knobs,
+    check_known,
+    nearest,
+)
 
 PROTOCOL = Path("config/protocol.yaml")
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "protocol.schema.yaml"
@@ -35,10 +39,6 @@ RESERVED = {
 RESERVED_STARTS = ("measure_", "paper_")
 """Of the names of rules that there are for each scale or study."""
 DAY_MINUTES = 24 * 60
-
-
-class ProtocolError(ValueError):
-    """A protocol that makes no sense; one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,12 +236,12 @@ def _inherit(study: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
 
 def _scale(where: str, part: dict[str, Any], document: dict[str, Any]) -> Scale:
     environments = tuple(part["environments"])
-    _check_environments(where, environments)
+    check_environments(where, environments)
     by_environment = {}
     for key in ("thresholds", "unvalidated"):
         values = part.get(key, {})
         for env in values:
-            _check_known(f"{where}.{key}", env)
+            check_known(f"{where}.{key}", env)
         # More may stand there than is run, since an override cannot take a key away.
         by_environment[key] = {env: values[env] for env in environments if env in values}
     sizes = {name: part[name] for name in SIZES}
@@ -289,7 +289,7 @@ def _entries(
                 f"{where}.variants: unknown variant '{name}'{nearest(name, variants)}"
             )
         candidates.append((name, variants[name], f"variants.{name}"))
-    _check_knobs(f"{where}.grids", part.get("grids", {}))
+    check_knobs(f"{where}.grids", part.get("grids", {}))
     for name, grid in part.get("grids", {}).items():
         for label, cell in _cells(grid):
             candidates.append((label, {**grid, **cell}, f"{where}.grids.{name}"))
@@ -318,23 +318,6 @@ def _entries(
     return tuple(entries), tuple(left_out)
 
 
-def _check_knobs(where: str, grids: Mapping[str, Mapping[str, Any]]) -> None:
-    """A knob of a method has one score at each factor."""
-    grid_of: dict[tuple[str, str], str] = {}
-    for name, grid in grids.items():
-        if "knob" not in grid:
-            continue
-        turned, fixed = grid.get("factors", {}), grid.get("settings", {})
-        if len(turned) != 1:
-            told = f"a knob is turned by factors of one hyperparameter, not of {len(turned)}"
-            raise ProtocolError(f"{where}.{name}: {told}")
-        if any(len(values) > 1 for values in fixed.values()):
-            raise ProtocolError(f"{where}.{name}: settings beside a knob have one value each")
-        other = grid_of.setdefault((grid["algorithm"], grid["knob"]), name)
-        if other != name:
-            raise ProtocolError(f"{where}.{name}: turns the same knob as '{other}'")
-
-
 def _cells(grid: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(label, its settings and factors) of each combination of a grid."""
     axes = [
@@ -359,25 +342,6 @@ def _check_algorithm(where: str, name: str) -> None:
         raise ProtocolError(f"{where}: unknown algorithm '{name}'{nearest(name, ALGORITHMS)}")
 
 
-def _check_known(where: str, env: str) -> None:
-    if env not in gymnasium.registry:
-        near = nearest(env, gymnasium.registry)
-        raise ProtocolError(f"{where}: unknown environment '{env}'{near}")
-
-
-def _check_environments(where: str, environments: tuple[str, ...]) -> None:
-    versions: dict[str, str] = {}
-    for env in environments:
-        _check_known(f"{where}.environments", env)
-        # v4 and v5 of MuJoCo's differ in observations, rewards and ends: no table mixes them.
-        name, _, version = env.rpartition("-")
-        for other in (name, "MuJoCo") if version in ("v4", "v5") else (name,):
-            if versions.setdefault(other, version) != version:
-                raise ProtocolError(
-                    f"{where}.environments: '{env}' beside another version ({versions[other]})"
-                )
-
-
 def _check_tuning_seeds(scales: Iterable[Scale]) -> None:
     """Seeds that a value was chosen on would flatter it where it is reported."""
     scales = list(scales)
@@ -400,8 +364,3 @@ def _check_laboratory(scales: Iterable[Scale]) -> None:
             if other != study.name:
                 told = f"studies.{study.name}: table '{table}' has {env} by '{other}'"
                 raise ProtocolError(f"{told}; add to that study, or take another environment")
-
-
-def nearest(name: Any, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    return f"; the nearest known is '{near[0]}'" if near else ""

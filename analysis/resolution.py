@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 from algorithms.files import NotWritten, written_whole
 from algorithms.options import configuration_hash
 from analysis.artefacts import RESULTS
-from analysis.protocol import Entry, Scale, nearest
+from analysis.protocol import Entry, Scale
+from analysis.protocol_checks import nearest
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = f"{RESULTS}/runs"
@@ -223,3 +224,10 @@ def write_whole(path: Path, document: dict[str, Any]) -> None:
         raise PlanError(str(error)) from None
     except OSError as error:
         raise PlanError(f"{path.parent} cannot be made: {error.strerror}") from None
+
+
+def use_this_python() -> None:
+    """Let `python` in the shell of a job be the interpreter that runs now: without an activated
+    environment PATH has another one first, or none."""
+    folder = os.path.dirname(sys.executable)
+    os.environ["PATH"] = os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])
