@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
+from runs import before_step, run
 
+from algorithms import loop
 from algorithms.agent import Agent, Run, Spaces
 from algorithms.evaluation import (
     Episode,
@@ -15,7 +17,7 @@ from algorithms.evaluation import (
     evaluation_seeds,
     random_policy_returns,
 )
-from algorithms.randomness import agent_generators, child
+from algorithms.randomness import agent_generators
 from envs import VectorEnvironment, sizes
 
 CPU = torch.device("cpu")
@@ -135,8 +137,58 @@ def test_seeds_are_the_runs_and_the_evaluations():
     assert not set(seeds) & set(evaluation_seeds(3, 6, 10))
     assert not set(seeds) & set(evaluation_seeds(4, 5, 10))
     assert evaluation_seeds(3, 5, 4) == seeds[:4]
-    training = child(3, "environments").generate_state(100, np.uint64)
-    assert not set(seeds) & {int(word >> 1) for word in training}
+
+
+@pytest.fixture
+def heard(monkeypatch) -> dict[str, list]:
+    """Seeds of training's environments and of each evaluation, and of the generator that each
+    evaluation draws its actions from, as the loop hands them on."""
+    told = {"training": [], "evaluation": [], "draws": []}
+
+    def environment(env_id, seeds):
+        told["training"].append(list(seeds))
+        return VectorEnvironment(env_id, seeds)
+
+    def listened(agent, env_id, seeds, device):
+        told["evaluation"].append(list(seeds))
+        told["draws"].append(agent.generators["evaluation"].initial_seed())
+        return evaluate(agent, env_id, seeds, device)
+
+    monkeypatch.setattr(loop, "VectorEnvironment", environment)
+    monkeypatch.setattr(loop, "evaluate", listened)
+    return told
+
+
+DRAWS = {"algorithm": "lql", "chain_steps": 2, "transitions": 60, "warm_up": 59}
+"""Of an untrained policy that draws its actions, in evaluation too."""
+
+
+def test_a_run_evaluates_on_other_episodes_than_it_learns_from(tmp_path, heard):
+    for seed in (0, 1):
+        run(tmp_path / str(seed), seed=seed, **DRAWS, num_envs=3, evaluate_every=20)
+    assert heard["evaluation"] == [evaluation_seeds(s, k, 2) for s in (0, 1) for k in range(4)]
+    assert len(set(heard["draws"])) == 8, "each evaluation draws anew"
+    training = [seed for seeds in heard["training"] for seed in seeds]
+    assert len(set(training)) == len(training) == 6, "and each copy is a world of its own"
+    evaluated = {e for s in (0, 1) for k in range(200) for e in evaluation_seeds(s, k, 10)}
+    assert not evaluated & set(training)
+
+
+def test_an_evaluation_depends_on_its_number_and_not_on_what_was_drawn_before(tmp_path):
+    def scores(name: str, **changes) -> list[str]:
+        run(tmp_path / name, **(DRAWS | {"evaluate_every": 20} | changes))
+        rows = (tmp_path / name / "evaluations.csv").read_text().splitlines()[1:]
+        return [row.split(",")[2:] for row in rows]  # without transitions and updates
+
+    whole = scores("whole")
+    assert len(whole) == 8 and whole[:2] != whole[2:4], "draws and episodes of its own"
+    assert scores("later", evaluate_every=40)[:4] == whole[:4]
+
+    def disturb(training):
+        training.agent.generators["evaluation"].manual_seed(9)
+
+    with before_step(15, disturb):
+        assert scores("disturbed") == whole
 
 
 def test_a_latch_that_has_tripped_stops_it_with_update_and_name():

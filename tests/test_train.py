@@ -53,14 +53,6 @@ def test_evaluating_leaves_no_trace_in_training(tmp_path):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_an_evaluation_depends_on_its_number_and_not_on_those_before(tmp_path):
-    """Untrained policies of two runs of a seed that evaluate at other times score the same."""
-    run(tmp_path / "a", transitions=40, warm_up=39, evaluate_every=20)
-    run(tmp_path / "b", transitions=40, warm_up=39, evaluate_every=40)
-    rows_a, rows_b = (table(tmp_path / name).decode().splitlines() for name in "ab")
-    assert rows_a[:3] == rows_b[:3]
-
-
 def test_a_run_that_does_not_divide_evenly_ends_with_an_evaluation(tmp_path):
     run(tmp_path, transitions=99, num_envs=4, evaluate_every=40)
     assert read_run(tmp_path).evaluations["transitions"].unique().tolist() == [0, 20, 60, 100]
