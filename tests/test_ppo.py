@@ -158,6 +158,60 @@ def test_likelihood_is_of_the_action_before_clipping():
     assert agent.rollout.stacked().action[0].equal(drawn)
 
 
+def test_advantages_as_published_are_of_standardised_values_and_rewards():
+    """Two environments, two steps; the first's episode is cut after the first step."""
+    agent = make_agent(
+        PPO, Spaces(1, 1), environments=2, transitions=400, reward_limit=1.5, discount=0.5
+    )
+    cut = torch.tensor([[True, False], [False, False]])
+    none = torch.zeros(2, dtype=torch.bool)
+    observation = torch.tensor([[3.0, -5.0], [8.0, 1.0]])
+    following = torch.tensor([[-7.0, 1.0], [2.0, 4.0]])  # of the one that was cut: the true last
+    reward = torch.tensor([[10.0, 0.5], [-1.0, 2.0]])
+    for k in range(2):
+        agent.observe(
+            Transition(
+                observation[k, :, None], none[:, None] * 1.0, reward[k], none, cut[k],
+                following[k, :, None],
+            )
+        )  # fmt: skip
+    got = agent.samples(agent.rollout.stacked()).advantage.view(2, 2)
+
+    # Returns so far run over the steps of an episode: the first's begins again.
+    returns = torch.tensor([10.0, 0.5, -1.0, 2.0 + 0.5 * 0.5])
+    scaled = (reward / returns.std(correction=0)).clamp(-1.5, 1.5)
+    assert scaled[0, 0] == 1.5 and scaled[1, 0] > -1
+    # What is acted upon first is as it comes; what follows is standardised by all that was seen.
+    first, seen = observation[0], observation.flatten()
+    second = (observation[1] - first.mean()) / first.std(correction=0)
+    final = (following - seen.mean()) / seen.std(correction=0)
+
+    def expected(reward: torch.Tensor, final: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            value, last, met = (
+                agent.network.value(x[..., None]).squeeze(-1)
+                for x in (torch.stack([first, second]), final, second)
+            )
+        next_value = torch.stack([torch.stack([last[0, 0], met[1]]), last[1]])
+        ends = torch.zeros_like(cut)
+        return generalised_advantage(
+            reward, value, next_value, ends, cut, 0.5, agent.configuration.trace_decay
+        )
+
+    torch.testing.assert_close(got, expected(scaled, final), atol=1e-5, rtol=1e-5)
+    through = torch.tensor([10.0, 0.5, -1.0 + 0.5 * 10.0, 2.25])  # as if nothing had been cut
+    wrong = {
+        "rewards as they come": expected(reward, final),
+        "rewards without a limit": expected(reward / returns.std(correction=0), final),
+        "returns through a time limit": expected(
+            (reward / through.std(correction=0)).clamp(-1.5, 1.5), final
+        ),
+        "final observations as they come": expected(scaled, following),
+    }
+    for name, advantage_then in wrong.items():
+        assert (got - advantage_then).abs().max() > 1e-2, name
+
+
 def test_a_half_filled_rollout_is_part_of_the_state():
     agents = [make_agent(PPO, SPACES, transitions=600, seed=seed) for seed in (0, 1)]
     generator = torch.Generator().manual_seed(0)
