@@ -1,5 +1,6 @@
 """Diffusion-QL against three updates computed by its authors' code, and facts of its parts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +162,74 @@ def test_values_are_divided_by_the_mean_size_of_q_not_by_the_size_of_its_mean():
     )
     assert value_loss == pytest.approx((-value[i].mean() / value[j].abs().mean()).item(), rel=1e-5)
     assert abs(value[j].mean()) < 0.5 * value[j].abs().mean()
+
+
+# Acting -----------------------------------------------------------------------------------------
+
+
+def candidates(agent: DiffusionQL, observation: torch.Tensor, count: int, generator):
+    """What a policy draws: actions (n, count, 2) and the Gumbel variables (n, count)."""
+    noise = agent.draw_chain_noise(len(observation) * count, generator)
+    uniform = torch.rand(len(observation), count, generator=generator)
+    repeated = observation.repeat_interleave(count, dim=0)
+    action = agent.sample(agent.actor, repeated, noise)
+    return repeated, action, -(-uniform.log()).log()
+
+
+def of_target(observation: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    return 3 * action.T + observation[:, 0]
+
+
+def of_online(observation: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    return 3 * action.square().T
+
+
+@torch.no_grad()
+def test_an_action_is_drawn_by_the_softmax_of_the_lesser_target_critic(monkeypatch):
+    agent, observation = reference_agent(), torch.randn(100, 5, generator=generator_on(CPU, 1))
+    monkeypatch.setattr(agent, "target_critics", of_target)
+    monkeypatch.setattr(agent, "critics", of_online)
+    repeated, action, gumbel = candidates(agent, observation, 50, generator_on(CPU, 0))
+    acted = agent.act(observation, explore=True)
+
+    def chosen_by(value: torch.Tensor) -> torch.Tensor:
+        index = (value.view(100, 50) + gumbel).argmax(1)
+        return action.view(100, 50, 2)[torch.arange(100), index]
+
+    value = of_target(repeated, action)
+    assert acted.equal(chosen_by(value.amin(0)))
+    wrong = {
+        "no Q": torch.zeros(100 * 50),
+        "the least": -value.amin(0),
+        "the mean of the twins": value.mean(0),
+        "the greater": value.amax(0),
+        "online critics": of_online(repeated, action).amin(0),
+    }
+    for name, other in wrong.items():
+        assert not acted.equal(chosen_by(other)), name
+
+
+@torch.no_grad()
+def test_evaluation_may_have_candidates_of_its_own():
+    agent, observation = reference_agent(), torch.randn(20, 5, generator=generator_on(CPU, 1))
+    _, many, _ = candidates(agent, observation, 50, generator_on(CPU, 0))
+    agent.configuration = replace(agent.configuration, evaluation_candidates=1)
+    _, one, _ = candidates(agent, observation, 1, generator_on(CPU, 0))
+    evaluated = agent.act(observation, explore=False)
+    assert evaluated.equal(one), "a draw of the actor alone"
+    explored = agent.act(observation, explore=True)
+    among = (explored[:, None] == many.view(20, 50, 2)).all(-1).any(1)
+    assert among.all() and not explored.equal(one)
+
+
+def test_the_actors_average_stays_until_its_first_move():
+    agent = reference_agent()
+    agent.configuration = replace(agent.configuration, actor_average_after=4)
+    moved = []
+    for k in range(7):
+        average = agent.networks()["actor_average"].module.vectors
+        before = average.clone()
+        agent.update(*reference_update(k % 3))
+        agent.updates += 1
+        moved.append(not average.equal(before))
+    assert moved == [False] * 4 + [True, False, True], "then every second update"
