@@ -1,11 +1,13 @@
-"""The written-out gradient, the fast activation and the target rate."""
+"""The written-out gradient, the fast activation, initial weights and the target rate."""
 
 import pytest
 import torch
 
 from algorithms import networks
+from algorithms.actor_critic import ReLUCritics
 from algorithms.device import generator_on
 from algorithms.networks import (
+    LEVEL_FEATURES,
     POWER_OF_TWO,
     Critics,
     Mish,
@@ -13,6 +15,11 @@ from algorithms.networks import (
     mish_with_derivative,
     polyak_update,
     truncated_normal_,
+)
+from algorithms.policies import (
+    DiagonalGaussianPolicy,
+    SquashedGaussianPolicy,
+    orthogonal_perceptron,
 )
 
 CPU = torch.device("cpu")
@@ -80,6 +87,61 @@ def test_initial_weights_are_cut_off_at_two_deviations():
     assert weight.abs().max() <= 0.2
     # A normal cut off at two deviations keeps 0.8796 of its deviation.
     assert weight.std().item() == pytest.approx(0.08796, rel=0.01)
+
+
+def test_critics_begin_as_wide_as_the_whole_of_what_each_layer_reads():
+    """The first layer, kept in parts, is one layer; so is that of the level."""
+    q = Critics(40, 20, 128, 3, CPU, generator_on(CPU, 0), levels=10)
+    whole = 40 + 20 + LEVEL_FEATURES
+    inputs = {
+        "observation_layer.weight": whole,
+        "action_weight": whole,
+        "level_weight": whole,
+        "time_0.weight": LEVEL_FEATURES,
+        "time_1.weight": 2 * LEVEL_FEATURES,
+        "hidden.0.weight": 128,
+        "hidden.1.weight": 128,
+        "output.weight": 128,
+    }
+    for name, parameter in q.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any(), name
+            continue
+        deviation = 1 / inputs.pop(name) ** 0.5
+        assert parameter.abs().max() <= 2 * deviation, name
+        error = 5 / (2 * parameter.numel()) ** 0.5
+        assert parameter.std().item() == pytest.approx(0.8796 * deviation, rel=error), name
+    assert not inputs
+
+
+def test_actor_critics_begin_as_torchs_linear_layers_do():
+    """Uniform within 1 / sqrt(inputs), biases too."""
+    generator = generator_on(CPU, 0)
+    q = ReLUCritics(30, 128, 2, CPU, generator)
+    policy = SquashedGaussianPolicy(30, 5, 128, 2, CPU, generator)
+    layers = [*zip(q.layers, (30, 128, 128), strict=True)]
+    layers += [(layer, layer.in_features) for layer in policy.network[::2]]
+    assert len(layers) == 6
+    for layer, inputs in layers:
+        limit = inputs**-0.5
+        assert max(p.abs().max() for p in layer.parameters()) <= limit
+        count = layer.weight.numel()
+        assert layer.weight.abs().max() > (1 - 20 / count) * limit
+        expected = pytest.approx(limit / 3**0.5, rel=5 / count**0.5)
+        assert layer.weight.std().item() == expected
+        assert layer.bias.numel() == 2 or layer.bias.abs().max() > 0.3 * limit
+
+
+def test_ppo_begins_orthogonal_with_a_mean_near_zero():
+    generator = generator_on(CPU, 0)
+    policy = DiagonalGaussianPolicy(10, 4, 16, CPU, generator)
+    value = orthogonal_perceptron((10, 16, 16, 1), 1.0, CPU, generator)
+    for network, last in ((policy.mean, 0.01), (value, 1.0)):
+        for layer, gain in zip(network[::2], (2**0.5, 2**0.5, last), strict=True):
+            weight = layer.weight if layer.out_features <= layer.in_features else layer.weight.T
+            product = weight @ weight.T / gain**2
+            torch.testing.assert_close(product, torch.eye(len(weight)), atol=1e-5, rtol=0)
+            assert not layer.bias.any()
 
 
 def test_targets_move_by_exactly_the_rate():
