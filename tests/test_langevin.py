@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from learners import make_agent
 from scipy.stats import norm
 
+from algorithms.agent import Spaces
 from algorithms.langevin import (
     Dynamics,
     annealed_langevin,
@@ -18,6 +20,10 @@ from algorithms.langevin import (
     mala,
     reflected,
 )
+from algorithms.lql import LQL
+from algorithms.nc_lql import NCLQL
+from algorithms.replay import Batch
+from analysis.probes.lines import Rugged, line_slope
 
 FREE = Dynamics(1.0, boundary="none")
 
@@ -244,13 +250,13 @@ def test_mala_is_exact_where_the_unadjusted_chain_is_not():
     assert unadjusted.item() == pytest.approx(2 / curvature, rel=tolerance)
 
 
-@pytest.mark.parametrize("kind", ["cosine", "quadratic"])
-def test_regression_on_noisy_actions_smooths_as_gaussian_noise_does(kind):
-    """E[Q(a) | a + sigma z], uniform a, away from the box's ends."""
-    generator, sigma, omega = seeded(7), 0.2, 5.0
+def test_regression_on_noisy_actions_smooths_as_the_probes_say_it_does():
+    """E[Q(a) | a + sigma z], uniform a, away from the box's ends, is the smoothed Q up to a
+    constant."""
+    generator, sigma, line = seeded(7), 0.2, Rugged(0.1, 0.6, 1.0, 5.0)
     action = torch.rand(4_000_000, generator=generator, dtype=torch.float64) * 2 - 1
     noisy = action + sigma * torch.randn(action.shape, generator=generator, dtype=torch.float64)
-    value = torch.cos(omega * action) if kind == "cosine" else -2 * action**2
+    value = line.value(action)
     edges = torch.linspace(-1, 1, 101, dtype=torch.float64)
     centre = (edges[1:] + edges[:-1]) / 2
     index = torch.bucketize(noisy, edges) - 1
@@ -259,31 +265,44 @@ def test_regression_on_noisy_actions_smooths_as_gaussian_noise_does(kind):
     regressed = total.index_add(0, index[inside], value[inside]) / total.index_add(
         0, index[inside], torch.ones_like(value[inside])
     )
-    interior = centre.abs() < 1 - 3 * sigma
-    if kind == "cosine":
-        expected = math.exp(-(sigma**2) * omega**2 / 2) * torch.cos(omega * centre)
-        unsmoothed = torch.cos(omega * centre)
-        assert (regressed - unsmoothed)[interior].abs().max() > 0.2
-    else:
-        expected = -2 * (centre**2 + sigma**2)  # the same gradient, moved down
-    torch.testing.assert_close(regressed[interior], expected[interior], atol=0.02, rtol=0)
+
+    def error(slope) -> float:
+        """The largest in the interior, beside the integral of a slope from one bin to the next."""
+        rises = (slope(edges[1:-1]) * (edges[1] - edges[0])).cumsum(0)
+        away = (regressed[1:] - regressed[0] - rises)[centre[1:].abs() < 1 - 3 * sigma]
+        return ((away.max() - away.min()) / 2).item()
+
+    assert error(line.closed_form(sigma, "mean", 1.0)) < 0.02
+    assert error(line.slope) > 0.2
+    assert error(line_slope(line, sigma, "soft", 1.0)) > 0.1
 
 
-def test_plain_temporal_differences_are_not_the_soft_bellman_equation():
-    """Two steps, actions in [-1, 1]: at the second, Q_2(a) = -4 a^2; the first action b leads there
-    with reward 0 or takes a sure reward r. The Boltzmann policy of plain TD values the second step
-    at E[Q_2], the maximum-entropy one at tau log of the integral of exp(Q_2 / tau)."""
-    tau, discount = 0.5, 0.9
+@pytest.mark.parametrize("algorithm", [LQL, NCLQL])
+def test_plain_temporal_differences_are_not_the_soft_bellman_equation(algorithm, monkeypatch):
+    """Actions in [-1, 1] of the soft policy of Q_2(a) = -4 a^2, to which an action without reward
+    leads: the methods' target values them at E[Q_2], where the maximum-entropy one is tau log of
+    the integral of exp(Q_2 / tau)."""
+    tau, discount = 2.0, 0.9
     a = np.linspace(-1, 1, 20_001)
     width = a[1] - a[0]
-    q_2 = -4 * a**2
-    density = np.exp(q_2 / tau)
+    density = np.exp(-4 * a**2 / tau)
     partition = density.sum() * width
-    plain = (density * q_2).sum() * width / partition
+    plain = (density * -4 * a**2).sum() * width / partition
     soft = tau * np.log(partition)
-    # Both differ by tau times the policy's entropy, which plain TD leaves out.
+    # Both differ by tau times the policy's entropy.
     entropy = -(density / partition * np.log(density / partition)).sum() * width
     assert soft - plain == pytest.approx(tau * entropy, abs=1e-4)
-    # So the two disagree about the first action, for a sure reward between their values.
-    sure = discount * (plain + soft) / 2
-    assert discount * plain < sure < discount * soft
+
+    agent = make_agent(algorithm, Spaces(1, 1), discount=discount, reward_scale=0.2)
+    quantiles = (np.arange(4000) + 0.5) / 4000
+    drawn = np.interp(quantiles, density.cumsum() * width / partition, a)
+    action = torch.from_numpy(drawn[:, None]).float()
+    n = len(action)
+    monkeypatch.setattr(
+        agent, "target_critics", lambda observation, x, *level: (-4 * x**2).T.expand(2, -1)
+    )
+    state, nothing = torch.zeros(n, 1), torch.zeros(n)
+    batch = Batch(state, action, nothing, torch.zeros(n, dtype=torch.bool), state)
+    target = agent.temporal_difference_target(batch, action).mean().item()
+    assert target == pytest.approx(discount * plain, abs=0.01)
+    assert abs(target - discount * soft) > 0.3
