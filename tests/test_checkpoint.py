@@ -11,8 +11,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from algorithms import checkpoint
 from algorithms.checkpoint import CheckpointDamaged, Checkpoints, read
 from algorithms.files import NotWritten, written_whole
 
@@ -89,10 +90,19 @@ def test_what_a_run_holds_comes_back_to_the_bit(tmp_path):
     assert back["views of one vector"][0].data_ptr() != vector.data_ptr()
 
 
-def test_only_the_filled_part_of_a_buffer_is_written_and_none_of_it_copied(tmp_path):
+def test_only_the_filled_part_of_a_buffer_is_written_and_none_of_it_copied(tmp_path, monkeypatch):
+    """A replay of gigabytes is saved beside itself, and needs no room for another."""
+    handed = {}
+
+    def listened(tensors, *rest):
+        handed.update({name: tensor.data_ptr() for name, tensor in tensors.items()})
+        save_file(tensors, *rest)
+
+    monkeypatch.setattr(checkpoint, "save_file", listened)
     buffer = torch.zeros(1_000_000)
     file = Checkpoints(tmp_path).save({"filled": buffer[:10]})
     assert file.stat().st_size < 1000
+    assert list(handed.values()) == [buffer.data_ptr()]
 
 
 def test_two_generations_are_kept_and_all_are_removed(tmp_path):

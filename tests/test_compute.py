@@ -52,7 +52,9 @@ def test_times_are_medians_over_calls_and_means_over_processes(table):
     assert row["low"] < row["value"] < row["high"]
     assert (row["repeats"], row["samples"]) == (5, 100)
     late = one(table, quantity="action_seconds_p95", cases="action/nc_lql/base/1")
-    assert late["value"] > row["value"]
+    # Of twenty calls the slowest takes ten times as long: the 95th percentile lies a twentieth of
+    # the way to it.
+    assert late["value"] == pytest.approx((1 + 9 / 20) * row["value"])
     update = one(table, quantity="update_seconds", cases="update/sac/base")
     assert update["value"] == pytest.approx(0.008 * np.exp(slow.mean())), "of four a call"
 
