@@ -1,4 +1,4 @@
-"""Puts one mistake at a time into the updates and shows which tests notice.
+"""Puts one mistake at a time into the updates, and around them, and shows which tests notice.
 
     python tests/mutations.py [--only WORD]
 
@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mutated import MUTATIONS, Mutation
+from mutated_around import AROUND
 from repository import copy
 
 COPIED = ("algorithms", "envs", "analysis", "config", "tests", "paper", "pyproject.toml")
@@ -42,7 +43,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="mutations whose description holds this word")
     parser.add_argument("--jobs", type=int, default=2, help="mutations tried at a time")
     arguments = parser.parse_args()
-    chosen = [m for m in MUTATIONS if arguments.only.lower() in m.what.lower()]
+    chosen = [m for m in (*MUTATIONS, *AROUND) if arguments.only.lower() in m.what.lower()]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         results = list(pool.map(outcome, chosen))
     width = max(len(m.what) for m in chosen)
