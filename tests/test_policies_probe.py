@@ -100,10 +100,14 @@ def test_another_temperature_changes_how_a_policy_acts_and_nothing_of_its_critic
     assert values[1] > values[0]
 
 
-def test_proposals_of_a_policy_are_a_row_a_temperature_and_none_without_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(policies, "PROPOSALS", 50)
-    monkeypatch.setattr(policies, "BATCHES", 2)
-    monkeypatch.setattr(policies, "GRID", 64)
+@pytest.fixture
+def few(monkeypatch):
+    """Proposals, batches of uniform draws, and cells."""
+    for name, number in (("PROPOSALS", 50), ("BATCHES", 2), ("GRID", 64)):
+        monkeypatch.setattr(policies, name, number)
+
+
+def test_proposals_of_a_policy_are_a_row_a_temperature_and_none_without_one(tmp_path, few):
     asked = configuration("lql", inverse_temperature=10.0)
     write_policy(tmp_path, agent_of(asked), asked)
     with torch.no_grad():
@@ -119,6 +123,33 @@ def test_proposals_of_a_policy_are_a_row_a_temperature_and_none_without_one(tmp_
     assert coldest["uniform_value"] < coldest["exact_value"] < coldest["best_of_uniform_value"]
     assert propose(tmp_path, configuration("ppo")) is None
     assert propose(tmp_path, configuration("lql", env="Point-v0")) is None
+
+
+def test_value_and_spread_of_proposals_are_those_of_the_chain_at_each_temperature(
+    tmp_path, few, monkeypatch
+):
+    monkeypatch.setattr(policies, "generator_on", lambda *_: torch.Generator().manual_seed(0))
+    asked = configuration("lql", inverse_temperature=10.0)
+    agent = agent_of(asked)
+    write_policy(tmp_path, agent, asked)
+    generator = torch.Generator().manual_seed(0)
+    torch.rand(2 * policies.UNIFORM, 2, generator=generator)  # what they are held against
+    with torch.no_grad():
+        table = propose(tmp_path, asked)
+        for row in table.itertuples():
+            settings = {"inverse_temperature": 10.0 * row.factor}
+            assert row.inverse_temperature == settings["inverse_temperature"]
+            chain = read_policy(tmp_path, CPU, settings=settings)
+            chain.generators["actions"] = generator
+            (proposed,) = chain.propose(torch.zeros(1, 1), 50)
+            value = agent.value(torch.zeros(50, 1), proposed).mean().item()
+            assert row.proposal_value == pytest.approx(value, abs=1e-6)
+            apart = np.linalg.norm(proposed[:, None].numpy() - proposed.numpy(), axis=-1)
+            assert row.proposal_distance == pytest.approx(apart.sum() / (50 * 49), rel=1e-5)
+            exact_draws(agent.value, row.inverse_temperature, 50, generator)
+    warmest, coldest = table.iloc[0], table.iloc[-1]
+    assert warmest["proposal_value"] < table["uniform_value"].mean() < coldest["proposal_value"]
+    assert warmest["proposal_distance"] > coldest["proposal_distance"]
 
 
 def test_counting_visits_leaves_the_run_as_it_is():
