@@ -13,8 +13,9 @@ from algorithms.metrics import Progress
 from algorithms.options import resolve_configuration
 from algorithms.randomness import agent_generators
 from algorithms.record import read_policy, write_policy
+from analysis.bandit import SAMPLES
 from analysis.probes import policies, visits
-from analysis.probes.policies import exact_draws, propose
+from analysis.probes.policies import draw_samples, exact_draws, propose
 from envs.bandit import MULTIMODAL
 
 CPU = torch.device("cpu")
@@ -150,6 +151,24 @@ def test_value_and_spread_of_proposals_are_those_of_the_chain_at_each_temperatur
     warmest, coldest = table.iloc[0], table.iloc[-1]
     assert warmest["proposal_value"] < table["uniform_value"].mean() < coldest["proposal_value"]
     assert warmest["proposal_distance"] > coldest["proposal_distance"]
+
+
+def test_samples_are_of_the_exploring_policy_and_none_of_one_that_acts_no_more(tmp_path):
+    asked = configuration("sac")
+    agent = agent_of(asked)
+    agent.transitions = asked["warm_up"]  # at random before
+    write_policy(tmp_path, agent, asked)
+    drawn = draw_samples(tmp_path, asked)
+    assert drawn.columns.tolist() == ["first", "second"] and drawn.abs().max().max() <= 1
+    assert len(drawn) == len(drawn.drop_duplicates()) == SAMPLES, "it evaluates its mode alone"
+    assert drawn.equals(draw_samples(tmp_path, asked))
+    assert not drawn.equals(draw_samples(tmp_path, asked | {"seed": 1}))
+    with torch.no_grad():
+        for parameter in agent.actor.parameters():
+            parameter.fill_(math.nan)
+    write_policy(tmp_path, agent, asked)
+    assert draw_samples(tmp_path, asked).shape == (0, 2)
+    assert draw_samples(tmp_path, configuration("sac", env="Point-v0")) is None
 
 
 def test_counting_visits_leaves_the_run_as_it_is():
