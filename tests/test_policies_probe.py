@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from custom_environments import CUSTOM
 
 from algorithms import algorithm
 from algorithms.agent import Run, Spaces
@@ -194,3 +195,29 @@ def test_counting_visits_leaves_the_run_as_it_is():
     assert last["cells_after_warm_up"] == visits.visited_cells(states[50:], 0.5)
     early = table[(table["transitions"] == 40) & (table["width"] == 0.5)].iloc[0]
     assert early["cells"] > 0 == early["cells_after_warm_up"]
+
+
+def test_the_unit_of_visits_is_the_deviation_of_states_under_uniform_actions(monkeypatch):
+    """Where observations are independent draws, known in closed form: the first coordinate is
+    uniform in [0, 1] by each copy's own generator, the others are the actions."""
+    kept = []
+
+    class Kept(visits.Watched):
+        def __init__(self, environment):
+            super().__init__(environment)
+            kept.append(self)
+
+    monkeypatch.setattr(visits, "Watched", Kept)
+    mean, deviation = visits.random_spread(CUSTOM["private"])
+    (visited,) = (np.concatenate(each.visited) for each in kept)
+    # With one seed for all ten copies, a tenth as many; of 10,000, few agree in single precision.
+    assert len(np.unique(visited[:, 0])) > 9_900
+    half_width = np.array([0.5, 1, 1, 1])
+    error = half_width / math.sqrt(3) / math.sqrt(10_000)  # of the mean
+    np.testing.assert_array_less(np.abs(mean - [0.5, 0, 0, 0]), 5 * error)
+    # A uniform's fourth moment is 9/5 of its variance's square.
+    of_deviation = error * math.sqrt(0.8) / 2
+    found = np.abs(deviation - half_width / math.sqrt(3))
+    np.testing.assert_array_less(found, 5 * of_deviation)
+    assert (np.abs(deviation**2 - half_width / math.sqrt(3)) > 50 * of_deviation).all()
+    assert visits.random_spread("OneState-v0") == (0, 1), "what stands still has a unit, too"
