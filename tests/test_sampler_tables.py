@@ -18,7 +18,7 @@ from analysis.probes import mixing as mixing_probe
 from analysis.probes import quantities
 from analysis.probes.laboratory import Place
 from analysis.probes.quantities import Measurement
-from analysis.probes.samplers import step_sizes_of
+from analysis.probes.samplers import Target, fine_step_sizes_of, step_sizes_of
 from analysis.probes.samples import ProbeRecordError, conditions
 
 CPU = torch.device("cpu")
@@ -249,6 +249,43 @@ def test_held_chains_have_fine_steps_only_unless_their_drift_knows_no_curvature(
     *pilots, chosen = tried["authors"]
     assert pilots == list(step_sizes_of("authors")) and chosen in pilots
     assert all(tried[name][-1] == found[name].case["step_size"] for name in found)
+
+
+def test_a_sampler_is_tuned_to_the_step_size_of_the_least_criterion(monkeypatch):
+    cell = exactness_probe.Cell(Place("ring", 1), exactness_probe.SMOKE)
+    run, drawn_at = cell.run, []
+
+    def noted(sampler, evaluations, step_sizes, *purpose):
+        drawn_at.extend(step_sizes)
+        return run(sampler, evaluations, step_sizes, *purpose)
+
+    sizes = step_sizes_of("plain")
+    scores = iter(0.1 * np.abs(np.arange(len(sizes)) - 3))  # a valley, not in the middle
+    monkeypatch.setattr(cell, "run", noted)
+    monkeypatch.setattr(cell, "criterion", lambda draws, factor: next(scores))
+    found = cell.tuned("main", "plain", Target(cell.landscape), 20)
+    assert next(scores, None) is None
+    assert [found.case["step_size"]] == drawn_at == [sizes[3]]
+
+
+@pytest.mark.parametrize(("mixed", "best"), [("all", 3), ("none", 3), ("some", 5)])
+def test_a_held_chain_has_the_best_step_size_of_those_that_mix_or_of_all_where_none_does(
+    monkeypatch, mixed, best
+):
+    cell = exactness_probe.Cell(Place("ring", 1), exactness_probe.SMOKE)
+    sizes = fine_step_sizes_of("plain", cell.landscape)
+    mixing_ones = {"all": sizes, "none": (), "some": sizes[5:]}[mixed]
+
+    def held(sampler, chains, step_sizes, streams):
+        r_hats = [1.0 if size in mixing_ones else 1.5 for size in step_sizes]
+        return torch.zeros(len(step_sizes), chains, 1), r_hats
+
+    scores = iter(0.1 * np.abs(np.arange(len(sizes)) - 3))
+    monkeypatch.setattr(cell, "held", held)
+    monkeypatch.setattr(cell, "criterion", lambda draws, factor: next(scores))
+    case = cell.stationary("plain").case
+    assert next(scores, None) is None and case["step_size"] == sizes[best]
+    assert case["is_stationary"] == (mixed != "none") and case["r_hat"] in (1.0, 1.5)
 
 
 def test_a_place_is_measured_the_same_twice_and_derives(tmp_path, monkeypatch):
