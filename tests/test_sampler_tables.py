@@ -13,9 +13,9 @@ import torch
 from analysis import exactness, mixing, sampler_records
 from analysis.figures import mixing as mixing_figure
 from analysis.figures import sampler_exactness
+from analysis.probes import distances, quantities
 from analysis.probes import exactness as exactness_probe
 from analysis.probes import mixing as mixing_probe
-from analysis.probes import quantities
 from analysis.probes.laboratory import Place
 from analysis.probes.quantities import Measurement
 from analysis.probes.samplers import Target, fine_step_sizes_of, step_sizes_of
@@ -286,6 +286,24 @@ def test_a_held_chain_has_the_best_step_size_of_those_that_mix_or_of_all_where_n
     case = cell.stationary("plain").case
     assert next(scores, None) is None and case["step_size"] == sizes[best]
     assert case["is_stationary"] == (mixed != "none") and case["r_hat"] in (1.0, 1.5)
+
+
+def test_the_total_variation_of_others_is_of_all_repeats_but_one():
+    cell = exactness_probe.Cell(Place("ring", 1), exactness_probe.SMOKE)
+    drawn = cell.landscape.draw(cell.sizes.repeats * cell.chains, np.random.default_rng(0))
+    drawn = drawn.astype(np.float32)  # as chains are
+    rows = cell.quantities(torch.from_numpy(drawn), 1.0, "draws")
+    cells = distances.cell_probabilities(cell.landscape)
+    repeats = np.arange(len(drawn)) // cell.chains
+    assert len(rows) == cell.sizes.repeats == repeats[-1] + 1
+    for number, row in enumerate(rows):
+        own, others = (
+            distances.total_variation(drawn[is_of], cells)
+            for is_of in (repeats == number, repeats != number)
+        )
+        assert row["total_variation"] == pytest.approx(own)
+        assert row["total_variation_of_others"] == pytest.approx(others)
+        assert others < 0.8 * own, "four times as many draws are nearer"
 
 
 def test_a_place_is_measured_the_same_twice_and_derives(tmp_path, monkeypatch):
