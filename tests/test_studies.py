@@ -300,23 +300,39 @@ def test_ppo_explores_as_at_the_beginning_of_a_desk_run():
     assert {c["settings"]["annealing_transitions"] for c in own} == {desk}
 
 
-def test_coverage_ratios_are_at_equal_transitions():
+def test_coverage_ratios_are_at_equal_transitions_and_widths():
     read = study({("Hopper-v4", n, s): curve(1) for n in ("nc_lql", "sac") for s in SEEDS})
-    for name, cells in (("nc_lql", 200.0), ("sac", 100.0)):
+    # At widths 0.25, 0.5 and 1: by the end, and of these after the warm-up.
+    cells = {"nc_lql": ((800, 200, 50), (600, 120, 20)), "sac": ((500, 100, 40), (300, 80, 10))}
+    for name, (by_the_end, after_warm_up) in cells.items():
         for seed in SEEDS:
             table = [
-                {"transitions": at, "width": width, "cells": (cells + seed) * at / 10_000,
-                 "cells_after_warm_up": 1.0}
+                {"transitions": at, "width": width, "cells": by_the_end[k] * at / 10_000 + seed,
+                 "cells_after_warm_up": after_warm_up[k] * (at == 10_000) + seed}
                 for at in (5000, 10_000)
-                for width in (0.25, 0.5, 1.0)
+                for k, width in enumerate((0.25, 0.5, 1.0))
             ]  # fmt: skip
             leave("visits", "study", "Hopper-v4", name, seed, table)
     table = exploration.table([read()])
-    row = value(table, quantity="coverage_ratio", algorithm="nc_lql", comparator="sac")
-    assert row["value"] == pytest.approx(202 / 102) and row["low"] > 1 and row["seeds"] == 5
-    assert row["transitions"] == 10_000
+    expected = {
+        "coverage": (0.5, 202, 102),
+        "coverage_after_warm_up": (0.5, 122, 82),
+        "coverage_fine": (0.25, 802, 502),
+        "coverage_coarse": (1.0, 52, 42),
+    }
+    for quantity, (width, own, other) in expected.items():
+        for name, mean in (("nc_lql", own), ("sac", other)):
+            row = value(table, quantity=quantity, algorithm=name)
+            assert (row["value"], row["width"]) == (pytest.approx(mean), width)
+        row = value(table, quantity=f"{quantity}_ratio", algorithm="nc_lql", comparator="sac")
+        assert row["value"] == pytest.approx(own / other) and row["low"] > 1 and row["seeds"] == 5
+        assert (row["transitions"], row["width"]) == (10_000, width)
+    assert set(table["quantity"]) == {
+        *expected, *(f"{quantity}_ratio" for quantity in expected), "coverage_curve"
+    }  # fmt: skip
     curve_of = table[(table["quantity"] == "coverage_curve") & (table["algorithm"] == "sac")]
     assert curve_of["transitions"].tolist() == [5000, 10_000]
+    assert curve_of["value"].tolist() == pytest.approx([52, 102])
 
 
 # Proposals ---------------------------------------------------------------------------------------
