@@ -230,6 +230,14 @@ def test_every_variant_is_held_against_the_algorithm_that_it_is_of():
     assert set(pairs["algorithm"]) == {"nc_lql"} and len(pairs) == 2
 
 
+def test_an_exploring_return_is_the_mean_of_the_last_tenth_of_a_run_that_still_learns():
+    rising = [10.0 * k for k in range(21)]
+    read = study({("Pendulum-v1", "nc_lql", s): rising for s in SEEDS}, evaluations=20)
+    row = value(ablation.table([read()]), quantity="exploring_return", algorithm="nc_lql")
+    assert row["transitions"] == 20_000
+    assert row["value"] == pytest.approx((190 + 200) / 2 - EXPLORING_COSTS)
+
+
 def test_exploring_well_before_diverging_is_worth_no_more_than_not_to_learn():
     runs_ = {("Pendulum-v1", "nc_lql", seed): [-50.0, 900.0, 900.0] for seed in SEEDS}
     read = study(runs_, diverged=list(runs_))
