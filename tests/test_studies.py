@@ -99,6 +99,21 @@ def test_the_far_mode_is_found_where_episodes_return_more_than_any_other_mode_do
     assert ratio["high"] < 1
 
 
+def test_an_evaluated_regret_is_what_the_final_return_lacks_to_the_best_reward():
+    finals = {
+        MULTI: [0.2 + 0.1 * seed for seed in SEEDS],
+        FAR: [0.7 - 0.1 * seed for seed in SEEDS],
+    }
+    returns = {(env, "lql", s): curve(own[s]) for env, own in finals.items() for s in SEEDS}
+    table = bandit.table([study(returns)()])
+    for env, own in finals.items():
+        row = value(table, quantity="evaluated_regret", env=env)
+        best = landscape_of(env).best_reward
+        assert best > max(own) and row["seeds"] == 5
+        assert row["value"] == pytest.approx(best - np.mean(own))
+        assert row["minimum"] == pytest.approx(best - max(own))
+
+
 def test_runs_without_samples_are_named_gaps_and_diverged_ones_the_worst_there_is():
     read = bandit_study(2)
     table = bandit.table([read()])
