@@ -1,6 +1,7 @@
 """Which machines a run says that it was at, and of which code records are."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from repository import ROOT
@@ -44,3 +45,22 @@ def test_committed_records_are_of_clean_trees():
         pytest.skip("no repository here")
     assert len(files) > 100
     assert [file for file in files if '"dirty": true' in (ROOT / file).read_text()] == []
+
+
+def test_committed_tables_of_studies_have_the_columns_of_the_default_scales():
+    """Nothing else derives them anew: no verdict reads some of them."""
+    listed = ["git", "ls-files", "-z", "results/*/*.csv"]
+    told = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True).stdout.split("\0")[:-1]
+    if not told:
+        pytest.skip("no repository here")
+    folders = {"runs", "probes", "figures"}
+    found = [Path(file) for file in told if not folders & set(Path(file).parts)]
+    pairs = [(ROOT / file, ROOT / "results" / file.name) for file in found]
+    pairs = [(own, default) for own, default in pairs if default.exists()]
+    assert len(pairs) > 10
+    stale = [str(own) for own, default in pairs if _head(own) != _head(default)]
+    assert stale == [], "derive them again (`--config missing=gap`)"
+
+
+def _head(file: Path) -> str:
+    return file.read_text().partition("\n")[0]
