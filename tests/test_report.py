@@ -106,10 +106,13 @@ def test_numbers_are_those_of_the_results(folder):
         assert row.statement in shown.words and row.reason in shown.words
     assert "4,567" not in shown.words and "planted source" not in shown.words
     changed("results/table1.csv", lambda t: t["algorithm"] == "ppo", "mean", "4567.2")
+    changed("results/table1.csv", lambda t: t["algorithm"] == "ppo", "optimiser_steps", "76543")
     changed("results/hyperparameters.csv", lambda t: t.index >= 0, "source", "planted source")
     changed("results/claims.csv", lambda t: t["claim"] == "6-desk", "reason", "planted reason")
     shown = Page(page())
-    assert all(word in shown.words for word in ("4,567", "planted source", "planted reason"))
+    assert all(
+        word in shown.words for word in ("4,567", "76,543", "planted source", "planted reason")
+    )
 
 
 def test_verdicts_are_counted_and_come_first(folder):
